@@ -34,7 +34,8 @@ function readSources() {
     const projects = api.updateSnapshot({ openProjects }).getProjects();
     const files = readdirSync(SRC, { recursive: true, encoding: "utf8" })
       .map((file) => file.replaceAll("\\", "/"))
-      .filter((file) => /\.tsx?$/.test(file))
+      // Generated files are not for reading.
+      .filter((file) => /\.tsx?$/.test(file) && !file.endsWith("_pb.ts"))
       .sort();
     return files.flatMap((file) => {
       const path = join(SRC, file);

@@ -9,7 +9,8 @@ import { type Readiness, randomNodeId, readinessOf } from "./admin/readiness.ts"
 import type { Config } from "./config/config.ts";
 import type { Feed } from "./feed/feed.ts";
 import { Gateway } from "./gateway/gateway.ts";
-import { closeServer, type Listening, listen } from "./gateway/http/listener.ts";
+import type { GrpcListener } from "./gateway/http/grpc-listener.ts";
+import { closeServer, type Listening, listen, openSocketsOf } from "./gateway/http/listener.ts";
 import { sharedParts } from "./gateway/shared-parts.ts";
 import { noteFault } from "./metrics/guard.ts";
 import { createMetrics, type Metrics } from "./metrics/metrics.ts";
@@ -17,12 +18,12 @@ import { adminAnswers } from "./node/admin-answers.ts";
 import { awaitMajority } from "./node/await-majority.ts";
 import type { Basics, ExtraRoutes } from "./node/basics.ts";
 import { followRuleSets, loadRulesInForce, loadRuleTimes, rulesAheadOf } from "./node/database-rules.ts";
-import { gatewayContext, socketIoOf } from "./node/gateway-context.ts";
+import { gatewayContext, optionalTransportsOf } from "./node/gateway-context.ts";
 import { MajorityWatch } from "./node/majority-watch.ts";
 import { checkDeployment, openClient, redisOf } from "./node/open-client.ts";
 import { openPresence } from "./node/open-presence.ts";
 import { buildPipeline, runSource } from "./node/pipeline.ts";
-import { buildPublicServer } from "./node/public-server.ts";
+import { buildGrpcListener, buildPublicServer } from "./node/public-server.ts";
 import { startPush } from "./node/push.ts";
 import { RuleEdits } from "./node/rule-edits.ts";
 import { openState, type SharedState } from "./node/shared-state.ts";
@@ -52,6 +53,8 @@ export interface Service extends Running {
   /** Where clients connect, and where metrics and health are. */
   readonly address: Listening;
   readonly adminAddress: Listening;
+  /** Where clients of gRPC connect; `null` if it is not served. */
+  readonly grpcAddress: Listening | null;
   /** Logs an admin in once; `null` if a credential is configured, or the listener is not on loopback. */
   readonly adminLoginUrl: string | null;
   /**
@@ -64,6 +67,8 @@ export interface Service extends Running {
 /** A node without listeners, which receives its connections from the caller. */
 export interface RunningNode extends Running {
   readonly publicServer: Server;
+  /** `null` if gRPC is not served. */
+  readonly grpcListener: GrpcListener | null;
   /** Checks whether an edit can take effect. @returns A function that applies it. */
   prepare(config: Config): Promise<() => Promise<void>>;
   readonly plan: PlanText;
@@ -89,10 +94,11 @@ export async function startService(
 ): Promise<Service> {
   // These come before any connection, because a missing package would otherwise be reported only after the wait for a
   // majority.
-  await socketIoOf(config);
+  await optionalTransportsOf(config);
   await tracingOf(config);
   const { port, adminPort } = await awaitMajority(config, log);
-  const { publicServer, prepare, plan, ask, ...running } = await startNode(config, log, { extraRoutes });
+  const node = await startNode(config, log, { extraRoutes });
+  const { publicServer, grpcListener, prepare, plan, ask, ...running } = node;
   const { metrics, readiness } = running;
   const { server: adminServer, loginUrl } = createAdminServer({
     server: config.server,
@@ -109,11 +115,14 @@ export async function startService(
   };
   try {
     const address = await listen(publicServer, { host: config.server.host, port });
+    const { grpc } = config.server;
+    const grpcAddress =
+      grpc === undefined || grpcListener === null ? null : await listen(grpcListener.server, grpc);
     const adminAddress = await listen(adminServer, { host: config.server.admin.host, port: adminPort });
     const reload = async (next: Config) => (await prepare(next))();
     const drain = () => running.drain().finally(() => closeServer(adminServer));
     const adminLoginUrl = loginUrl(adminAddress);
-    return { ...running, address, adminAddress, adminLoginUrl, reload, drain, stop };
+    return { ...running, address, grpcAddress, adminAddress, adminLoginUrl, reload, drain, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -148,7 +157,7 @@ export async function startNode(
 
 async function start(given: Basics, generation: number, stopAll: () => Promise<void>): Promise<RunningNode> {
   const { node, id, log, metrics } = given;
-  const socketIo = await socketIoOf(given.config);
+  const transports = await optionalTransportsOf(given.config);
   const redis = await redisOf(given);
   const mongodb = await openClient(given);
   const { client } = mongodb;
@@ -172,7 +181,7 @@ async function start(given: Basics, generation: number, stopAll: () => Promise<v
   // Before the gateway, which ends the connections while entries can still be saved.
   await patience.run(() => openPresence(basics, state, context));
   const shared = sharedParts(context);
-  const gateway: Gateway = new Gateway(context, shared, socketIo);
+  const gateway: Gateway = new Gateway(context, shared, transports);
   basics.onStop(async () => gateway.stop());
   const rules = { ruleTimes, rulesAhead, ruleTimeStore: state.rules };
   const parts = { client, feed, source, keeper, gateway, ...rules, metrics, log };
@@ -187,7 +196,9 @@ async function start(given: Basics, generation: number, stopAll: () => Promise<v
   const readiness = () =>
     readinessOf({ node, id, source, feed, gateway, keeper, revocations, majority, rules: edits });
   const push = startPush(basics, state, { feed, context, ...shared });
-  const publicServer = buildPublicServer(basics, gateway, readiness, push);
+  const sockets = openSocketsOf(config.limits, config.server);
+  const publicServer = buildPublicServer(basics, gateway, readiness, push, sockets);
+  const grpcListener = buildGrpcListener(basics, gateway, sockets);
   metrics.workers.set(1);
   return {
     node,
@@ -196,12 +207,14 @@ async function start(given: Basics, generation: number, stopAll: () => Promise<v
     metrics,
     readiness,
     publicServer,
+    grpcListener,
     plan: (text, gone) => edits.plan(text, gone),
     ask: adminAnswers(basics, state, { ...parts, revocations, context, edits, readiness, headAgeMs }),
     prepare: (edited) => edits.prepare(edited),
     noteRejectedReload: () => edits.reject(),
     async drain() {
       publicServer.close();
+      grpcListener?.drain();
       // Their connections would keep the gateway waiting.
       await sinks?.stop();
       await gateway.drain(config.server.drainTimeoutMs);

@@ -52,6 +52,7 @@ const sidebar = [
       page("Protocol", "/protocol"),
       page("SSE and polling", "/transports"),
       page("Socket.IO", "/socketio"),
+      page("gRPC and Connect", "/grpc"),
       page("Errors and close codes", "/errors"),
       page("Guarantees", "/guarantees"),
     ],

@@ -97,15 +97,16 @@ async function runNode(configPath: string, io: Io, ports: Ports, host?: Host): P
     },
   };
   const edits = watchConfig(configPath, env, loaded, handlers, { log, metrics: service.metrics });
-  const { address, adminAddress, node } = service;
+  const { address, adminAddress, grpcAddress, node } = service;
   host?.onAdminPort(adminAddress.port);
+  const grpc = grpcAddress === null ? {} : { grpcPort: grpcAddress.port };
   const several = workers > 1 ? { workers } : {};
   const drain = () => {
     edits.stop();
     return service.drain();
   };
   guardProcess({ log, drainTimeoutMs: config.server.drainTimeoutMs, drain });
-  log.info({ ...address, adminPort: adminAddress.port, node, ...several }, "listening");
+  log.info({ ...address, adminPort: adminAddress.port, ...grpc, node, ...several }, "listening");
   // A log is no place for a credential, so that nothing is printed where nobody reads along.
   if (io.terminal === true && service.adminLoginUrl !== null)
     io.err(`-- to log in as an admin, once: ${service.adminLoginUrl}`);

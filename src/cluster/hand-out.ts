@@ -1,16 +1,18 @@
 import type { Socket } from "node:net";
 import type { OpenSockets, SocketLimitReached } from "../gateway/http/open-sockets.ts";
 import { type GuardParts, guarded } from "../metrics/guard.ts";
+import type { ClientListener } from "./messages.ts";
 
 /** A worker, as the receiver of connections. */
 export interface Taker {
   readonly isFree: boolean;
   readonly connections: number;
   /**
+   * @param to The listener that has accepted it.
    * @param onEnded Called once the connection has ended in the worker.
    * @returns Whether it was taken.
    */
-  hand(socket: Socket, onEnded: () => void): Promise<boolean>;
+  hand(socket: Socket, to: ClientListener, onEnded: () => void): Promise<boolean>;
 }
 
 /** The parts and limits of the hand-out of sockets. */
@@ -28,6 +30,7 @@ export interface HandOutParts {
 
 interface Waiting {
   readonly socket: Socket;
+  readonly to: ClientListener;
   readonly release: () => void;
 }
 
@@ -43,7 +46,8 @@ export class HandOut {
     this.#parts = parts;
   }
 
-  take(socket: Socket): void {
+  /** @param to The listener that has accepted the connection. */
+  take(socket: Socket, to: ClientListener = "public"): void {
     const { sockets, waitingMax, onRefused } = this.#parts;
     const isFull = this.#waiting.length >= waitingMax;
     const reason = sockets.limitReached(socket.remoteAddress) ?? (isFull ? "workers-busy" : null);
@@ -53,7 +57,7 @@ export class HandOut {
       return;
     }
     const counted = sockets.add(socket.remoteAddress);
-    this.#wait({ socket, release: () => counted.release() });
+    this.#wait({ socket, to, release: () => counted.release() });
     this.next();
   }
 
@@ -102,9 +106,9 @@ export class HandOut {
   }
 
   async #give(waiting: Waiting, taker: Taker): Promise<void> {
-    const { socket, release } = waiting;
+    const { socket, to, release } = waiting;
     // Closes only the copy of this process. The worker has a copy of its own.
-    if (await taker.hand(socket, release)) socket.destroy();
+    if (await taker.hand(socket, to, release)) socket.destroy();
     else {
       this.#waiting.unshift(waiting);
       this.#startTimeout(waiting);

@@ -40,9 +40,12 @@ export interface Requests {
 /** A request of the primary to a worker. */
 export type RequestType = keyof Requests;
 
+/** The listeners for clients. The primary owns their ports. */
+export type ClientListener = "public" | "grpc";
+
 /** A connection comes as a message with a socket, and is answered by `taken`, and by `closed` when it has ended. */
 export type ToWorker =
-  | { readonly connection: number }
+  | { readonly connection: number; readonly to: ClientListener }
   | { readonly id: number; readonly request: RequestType; readonly with: unknown };
 
 /** A message of a worker to the primary. */

@@ -1,5 +1,5 @@
 /** Several processes on one port: the primary owns the port, the workers serve it (docs/decisions/13-workers.md). */
-import { createServer } from "node:net";
+import { createServer, type Server } from "node:net";
 import { availableParallelism } from "node:os";
 import type { Logger } from "pino";
 import { createAdminServer } from "../admin/admin-server.ts";
@@ -10,6 +10,7 @@ import { runGuarded } from "../metrics/guard.ts";
 import { startEmbeddedMongod } from "../source/embedded-mongod.ts";
 import { EMBEDDED_URI } from "../source/options.ts";
 import { Fleet } from "./fleet.ts";
+import type { ClientListener } from "./messages.ts";
 
 /** The time beyond `server.drainTimeout` to close what is left and end, in milliseconds. */
 const END_WITHIN_MS = 10_000;
@@ -24,6 +25,8 @@ export interface Primary {
   readonly node: string;
   readonly address: Listening;
   readonly adminAddress: Listening;
+  /** Where clients of gRPC connect; `null` if it is not served. */
+  readonly grpcAddress: Listening | null;
   /** Logs an admin in once; `null` if a credential is configured, or the listener is not on loopback. */
   readonly adminLoginUrl: string | null;
   /** Counted by this process itself. */
@@ -61,19 +64,14 @@ async function start(
   const fleet = new Fleet({ config, workers: workersOf(server), mongodbUri, log });
   stops.push(() => fleet.workers.end());
   await fleet.workers.start();
-  // The primary reads nothing from the socket, because the worker would miss what the primary has read.
-  const guard = { log, metrics: fleet.counters };
-  const publicServer = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
-    // A client that has left meanwhile is noticed in the worker.
-    socket.on("error", () => {});
-    const take = () => fleet.handOut.take(socket);
-    runGuarded(guard, "primary.connection", take, () => socket.destroy());
-  });
-  stops.push(() => {
-    publicServer.close();
-    fleet.handOut.stop();
-  });
-  const address = await listen(publicServer, server);
+  const openPort = async (address: Listening, to: ClientListener) => {
+    const portServer = createPort(fleet, to, log);
+    stops.push(() => portServer.close());
+    return { portServer, at: await listen(portServer, address) };
+  };
+  stops.push(() => fleet.handOut.stop());
+  const open = await openPort(server, "public");
+  const grpc = server.grpc === undefined ? null : await openPort(server.grpc, "grpc");
   const { server: adminServer, loginUrl } = createAdminServer({
     server,
     counters: fleet.counters,
@@ -87,19 +85,33 @@ async function start(
   const adminAddress = await listen(adminServer, server.admin);
   return {
     node: fleet.node,
-    address,
+    address: open.at,
+    grpcAddress: grpc?.at ?? null,
     adminAddress,
     adminLoginUrl: loginUrl(adminAddress),
     metrics: fleet.counters,
     reload: (next) => fleet.reload(next),
     noteRejectedReload: () => fleet.noteRejectedReload(),
     async drain() {
-      publicServer.close();
+      open.portServer.close();
+      grpc?.portServer.close();
       fleet.handOut.stop();
       await fleet.workers.drain(server.drainTimeoutMs + END_WITHIN_MS);
       await stopAll();
     },
   };
+}
+
+/** Makes the server that owns a port, and gives the workers its connections. */
+function createPort(fleet: Fleet, to: ClientListener, log: Logger): Server {
+  const guard = { log, metrics: fleet.counters };
+  // The primary reads nothing from the socket, because the worker would miss what the primary has read.
+  return createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
+    // A client that has left meanwhile is noticed in the worker.
+    socket.on("error", () => {});
+    const take = () => fleet.handOut.take(socket, to);
+    runGuarded(guard, "primary.connection", take, () => socket.destroy());
+  });
 }
 
 /** An embedded mongod belongs to the primary: it outlives any worker. */

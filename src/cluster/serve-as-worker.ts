@@ -1,5 +1,5 @@
 import type { Server } from "node:http";
-import type { Socket } from "node:net";
+import type { Server as NetServer, Socket } from "node:net";
 import type { Logger } from "pino";
 import { outageOf } from "../admin/outage.ts";
 import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
@@ -9,12 +9,14 @@ import type { Config } from "../config/config.ts";
 import { type GuardParts, guarded, runGuarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { StartupError } from "../source/startup-error.ts";
-import type { Edit, FromWorker, Requests, RequestType, ToWorker } from "./messages.ts";
+import type { ClientListener, Edit, FromWorker, Requests, RequestType, ToWorker } from "./messages.ts";
 import { guardProcess } from "./process-guard.ts";
 
 /** The content of a worker: a node without listeners. */
 export interface ServedNode {
   readonly publicServer: Server;
+  /** `null` if gRPC is not served. */
+  readonly grpcListener: { readonly server: NetServer } | null;
   readonly metrics: Metrics;
   readiness(): Readiness;
   /** Finds out whether an edit can take effect. @returns What lets it. */
@@ -72,16 +74,17 @@ class Worker {
   }
 
   receive(message: ToWorker, socket: Socket | undefined): void {
-    if ("connection" in message) this.#take(message.connection, socket);
+    if ("connection" in message) this.#take(message.connection, message.to, socket);
     else void this.#answer(message.id, message.request, message.with);
   }
 
   /** A socket that was closed on its way arrives as `undefined`. */
-  #take(id: number, socket: Socket | undefined): void {
+  #take(id: number, to: ClientListener, socket: Socket | undefined): void {
     send({ taken: id });
     const node = this.#node;
     const log = this.#log;
-    if (socket === undefined || node === undefined || log === undefined) {
+    const server = to === "grpc" ? node?.grpcListener?.server : node?.publicServer;
+    if (socket === undefined || node === undefined || server === undefined || log === undefined) {
       socket?.destroy();
       send({ closed: [id] });
       return;
@@ -92,8 +95,8 @@ class Worker {
       guarded(guard, "worker.socket", () => this.#noteClosed(id, guard)),
     );
     // The same options as for sockets that a server has accepted itself: a client may end its side and still read.
-    socket.allowHalfOpen = true;
-    const serve = () => node.publicServer.emit("connection", socket);
+    socket.allowHalfOpen = to === "public";
+    const serve = () => server.emit("connection", socket);
     runGuarded(guard, "worker.connection", serve, () => socket.destroy());
   }
 

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { Outage } from "../admin/outage.ts";
 import { type GuardParts, guarded } from "../metrics/guard.ts";
 import { StartupError } from "../source/startup-error.ts";
-import type { Failure, FromWorker, Requests, RequestType, ToWorker } from "./messages.ts";
+import type { ClientListener, Failure, FromWorker, Requests, RequestType, ToWorker } from "./messages.ts";
 
 const WORKER = fileURLToPath(new URL("../worker.js", import.meta.url));
 
@@ -126,10 +126,11 @@ export class WorkerProcess {
 
   /**
    * Hands a connection over.
+   * @param to The listener that has accepted it.
    * @param onEnded Called once the worker has closed the connection, or has ended itself.
    * @returns Whether it was taken; if not, it still is the caller's, and `onEnded` is not called.
    */
-  hand(socket: Socket, onEnded: () => void): Promise<boolean> {
+  hand(socket: Socket, to: ClientListener, onEnded: () => void): Promise<boolean> {
     const id = ++this.#lastId;
     this.#held.set(id, onEnded);
     return new Promise((resolve) => {
@@ -138,7 +139,7 @@ export class WorkerProcess {
         if (!taken) this.#held.delete(id);
         resolve(taken);
       };
-      const message: ToWorker = { connection: id };
+      const message: ToWorker = { connection: id, to };
       // The copy of this process stays open until the worker confirms its own, so that a worker that exits meanwhile
       // does not close the connection.
       this.#child.send(message, socket, { keepOpen: true }, (error) => {

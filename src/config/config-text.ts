@@ -54,6 +54,7 @@ const HIDDEN = [
   "auth.jwt.publicKey",
   "auth.jwt.jwksUri",
   "server.tls.key",
+  "server.grpc.tls.key",
   "server.admin.token",
   "server.admin.tokens.sha256",
   "server.admin.jwt.secret",

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { z } from "zod";
+import type { TlsOptions } from "../gateway/tls-options.ts";
 import { DEFAULT_DATA_DIR } from "../source/options.ts";
 import type { ConfigSchema } from "./config-schema.ts";
 import { type ConfigProblem, type ConfigText, readConfigText } from "./config-text.ts";
@@ -143,7 +144,8 @@ function withAbsolutePaths(config: Writable, file: string): Writable {
     server: {
       ...server,
       ...(adminJwt === undefined ? {} : { admin: { ...server.admin, jwt: withKeyFile(adminJwt) } }),
-      ...(server.tls === undefined ? {} : { tls: { cert: at(server.tls.cert), key: at(server.tls.key) } }),
+      ...withTlsFiles(server, at),
+      ...(server.grpc === undefined ? {} : { grpc: { ...server.grpc, ...withTlsFiles(server.grpc, at) } }),
     },
     auth: {
       ...auth,
@@ -151,6 +153,9 @@ function withAbsolutePaths(config: Writable, file: string): Writable {
     },
   };
 }
+
+const withTlsFiles = ({ tls }: { readonly tls?: TlsOptions | undefined }, at: (path: string) => string) =>
+  tls === undefined ? {} : { tls: { cert: at(tls.cert), key: at(tls.key) } };
 
 /** Freezes a value and everything in it. */
 export function deepFreeze<T>(value: T): T {

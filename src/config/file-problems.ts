@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import type { z } from "zod";
 import { KeyRefused, loadPublicKey } from "../auth/keys.ts";
 import type { JwtOptions } from "../auth/options.ts";
+import type { TlsOptions } from "../gateway/tls-options.ts";
 import type { ConfigSchema } from "./config-schema.ts";
 import type { Path } from "./config-text.ts";
 
@@ -16,10 +17,17 @@ export async function* fileProblems(config: NamesFiles): AsyncGenerator<{ path: 
   for (const [index, entry] of entries.entries())
     yield* jwtProblems(["auth", "jwt", ...(entries.length === 1 ? [] : [index])], entry);
   if (server.admin.jwt !== undefined) yield* jwtProblems(["server", "admin", "jwt"], server.admin.jwt);
+  yield* tlsProblems(["server", "tls"], server.tls);
+  yield* tlsProblems(["server", "grpc", "tls"], server.grpc?.tls);
+}
+
+async function* tlsProblems(
+  path: Path,
+  tls: TlsOptions | undefined,
+): AsyncGenerator<{ path: Path; message: string }> {
   for (const key of ["cert", "key"] as const) {
-    const path = server.tls?.[key];
-    if (path !== undefined && !(await isReadable(path)))
-      yield { path: ["server", "tls", key], message: UNREADABLE };
+    const file = tls?.[key];
+    if (file !== undefined && !(await isReadable(file))) yield { path: [...path, key], message: UNREADABLE };
   }
 }
 

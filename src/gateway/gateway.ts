@@ -3,7 +3,7 @@
  * that concern all at once: an edit of the rules, a revoked token, the shutdown.
  */
 
-import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Server } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Identity } from "../auth/verify-token.ts";
 import type { Account } from "../feed/account.ts";
@@ -22,17 +22,16 @@ import type { ChangePoint } from "./connection/subscriptions.ts";
 import { closeIfUntrusted } from "./connection/token-end.ts";
 import type { Transport } from "./connection/transport.ts";
 import type { GatewayContext } from "./context.ts";
+import { Endpoints, type OptionalTransports } from "./endpoints.ts";
 import type { HostedConnections } from "./hosted-connections.ts";
 import type { Admission } from "./http/admission.ts";
-import { HttpRoutes } from "./http/http-routes.ts";
+import type { RequestHead } from "./http/request-head.ts";
 import { SentBytes } from "./http/sent-bytes.ts";
 import { NowSteps } from "./now-steps.ts";
 import { planRules, type SubscriptionsPlan } from "./plan-rules.ts";
 import type { RulesEdit, RulesEffect } from "./rules-edit.ts";
 import type { SharedParts } from "./shared-parts.ts";
-import { SocketIoEndpoint, type SocketIoOptions } from "./socketio/socketio-endpoint.ts";
 import { joinedWrites } from "./transports/joined-writes.ts";
-import { Upgrades } from "./upgrades.ts";
 import { type UserAccounts, unlimitedAccount } from "./user-accounts.ts";
 
 /** How often deadlines are checked, in milliseconds; ten times per heartbeat if that is more often. */
@@ -40,15 +39,16 @@ const TICK_MS = 1_000;
 /** After this time a client may try a full node again, in milliseconds. */
 const RETRY_WHEN_FULL_MS = 5_000;
 
+const NO_OPTIONAL_TRANSPORTS: OptionalTransports = { socketIo: null, Grpc: null };
+
 /** All clients of this node: admits them, keeps their deadlines, and hands them over when the node shuts down. */
 export class Gateway implements ConnectionEvents {
   readonly #context: GatewayContext;
   readonly #admission: Admission;
   readonly #hosted: HostedConnections;
   readonly #connections = new Map<Connection, ConnectionClock>();
-  readonly #http: HttpRoutes;
-  readonly #socketIo: SocketIoEndpoint | null;
-  readonly #upgrades: Upgrades;
+  /** Answer the requests of clients. */
+  readonly endpoints: Endpoints;
   readonly #tickMs: number;
   readonly #ticker: NodeJS.Timeout;
   readonly #sentBytes: SentBytes;
@@ -58,21 +58,21 @@ export class Gateway implements ConnectionEvents {
   /** Aborted when the last client leaves while the node drains. */
   readonly #lastHasLeft = new AbortController();
 
-  /** @param socketIo The options of Socket.IO; `null` if it is not served. */
+  /** @param optional The parts that need packages of their own. */
   constructor(
     context: GatewayContext,
     { admission, accounts, hosted }: SharedParts,
-    socketIo: SocketIoOptions | null = null,
+    optional: OptionalTransports = NO_OPTIONAL_TRANSPORTS,
   ) {
     this.#context = context;
     this.#admission = admission;
     this.#accounts = accounts;
     this.#hosted = hosted;
-    const open = this.#open.bind(this);
-    this.#http = new HttpRoutes(context, this.#admission, open);
-    const own = { open, overLimit: (address: string) => this.#overLimit(address) };
-    this.#socketIo = socketIo === null ? null : new SocketIoEndpoint(socketIo, context, this.#admission, own);
-    this.#upgrades = new Upgrades(context, this.#admission, open, this.#socketIo);
+    const own = {
+      open: this.#open.bind(this),
+      overLimit: (address: string) => this.#overLimit(address),
+    };
+    this.endpoints = new Endpoints(context, admission, own, optional);
     this.#tickMs = Math.min(TICK_MS, Math.max(10, context.server.heartbeatMs / 10));
     this.#sentBytes = new SentBytes(context, context.metrics.bytesSent);
     context.metrics.onScrape("bytesSent", () => this.#sentBytes.count());
@@ -92,22 +92,13 @@ export class Gateway implements ConnectionEvents {
     return this.#draining;
   }
 
-  /** Takes the upgrade requests of a server. Each one is answered, becomes a connection, or is destroyed. */
-  listen(server: Server): void {
+  /** Counts the bytes that a listener sends. */
+  countBytesOf(server: Server): void {
     this.#sentBytes.follow(server);
-    this.#upgrades.follow(server);
-  }
-
-  /** Answers streams, polls, keys and Socket.IO; `false` for any other path. */
-  answer(request: IncomingMessage, response: ServerResponse): boolean {
-    if (this.#http.answer(request, response)) return true;
-    if (this.#socketIo === null || !this.#socketIo.serves(request)) return false;
-    this.#socketIo.answer(request, response);
-    return true;
   }
 
   /** Counts and logs a request that was refused outside of the gateway. */
-  noteRefusal(reason: string, request: IncomingMessage): void {
+  noteRefusal(reason: string, request: RequestHead): void {
     const address = this.#admission.addressOf(request);
     this.#context.refusals.note(reason, { address, origin: request.headers.origin });
   }
@@ -273,10 +264,9 @@ export class Gateway implements ConnectionEvents {
   stop(): void {
     clearInterval(this.#ticker);
     this.#nowSteps.stop();
-    this.#http.stop();
     for (const connection of [...this.#everyConnection()])
       connection.guarded("gateway.stop", () => connection.terminate(CLOSE_CODES.serviceRestart))();
-    this.#socketIo?.stop();
+    this.endpoints.stop();
   }
 
   /** A client was authenticated. */

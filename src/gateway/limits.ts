@@ -123,6 +123,14 @@ export const GatewayLimits = z.strictObject({
     .describe(
       "HTTP requests of one socket whose answers have not ended (pipelining); with one more the socket is closed.",
     ),
+  callsPerSocket: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(100)
+    .describe(
+      "Calls of gRPC in progress on one connection of HTTP/2. The client makes further ones wait, and the service refuses those of a client that does not.",
+    ),
   refreshesPerMinute: z
     .number()
     .positive()

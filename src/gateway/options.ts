@@ -1,8 +1,10 @@
 import { isIP } from "node:net";
 import { z } from "zod";
 import { AdminOptions } from "./admin-options.ts";
+import { GrpcOptions } from "./grpc-options.ts";
 import { host, port } from "./host-options.ts";
 import { originProblem } from "./origins.ts";
+import { TlsOptions } from "./tls-options.ts";
 
 function isCidr(text: string): boolean {
   const [address = "", bits, ...rest] = text.split("/");
@@ -10,22 +12,6 @@ function isCidr(text: string): boolean {
   if (family === 0 || rest.length > 0) return false;
   return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
 }
-
-/** PEM files of the listener. They are read again when they change, so that a renewed certificate needs no restart. */
-export const TlsOptions = z.strictObject({
-  cert: z
-    .string()
-    .min(1)
-    .meta({ examples: ["/etc/tidewire/cert.pem"] })
-    .describe("File with the certificate chain, as PEM."),
-  key: z
-    .string()
-    .min(1)
-    .meta({ examples: ["/etc/tidewire/key.pem"] })
-    .describe("File with the private key, as PEM."),
-});
-/** The TLS files, with all defaults filled in. */
-export type TlsOptions = z.output<typeof TlsOptions>;
 
 /** The advice about reconnecting in `welcome` (docs/protocol.md, section 5). */
 export const ReconnectOptions = z
@@ -71,6 +57,18 @@ export const TicketOptions = z.strictObject({
 });
 /** Options of tickets, with all defaults filled in. */
 export type TicketOptions = z.output<typeof TicketOptions>;
+
+/** The address of a listener. */
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Whether another listener has the address already. */
+const isTaken = (wanted: Address | undefined, others: readonly Address[]): boolean =>
+  wanted !== undefined &&
+  wanted.port !== 0 &&
+  others.some(({ host, port }) => port === wanted.port && host === wanted.host);
 
 /** The section `server`: the listeners, and how connections are kept. */
 export const ServerOptions = z
@@ -197,6 +195,9 @@ export const ServerOptions = z
       .describe(
         "Serve clients of Socket.IO too, under /socket.io/. Requires the package socket.io to be installed.",
       ),
+    grpc: GrpcOptions.optional().describe(
+      "Serve backends over gRPC on a listener of its own, and over Connect and gRPC-Web under /v1/connect/ of the public one. Requires the packages @connectrpc/connect, @connectrpc/connect-node and @bufbuild/protobuf.",
+    ),
     node: z
       .string()
       .min(1)
@@ -218,6 +219,10 @@ export const ServerOptions = z
       error: "another port than server.port: the admin listener is not for the public. Choose a free one",
     },
   )
+  .refine(({ port, grpc, host, admin }) => !isTaken(grpc, [{ host, port }, admin]), {
+    path: ["grpc", "port"],
+    error: "another port than server.port and server.admin.port. Choose a free one",
+  })
   .refine(({ headersTimeoutMs, requestTimeoutMs }) => headersTimeoutMs <= requestTimeoutMs, {
     path: ["requestTimeout"],
     error: "at least headersTimeout. Raise requestTimeout or lower headersTimeout",

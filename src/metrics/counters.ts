@@ -264,7 +264,7 @@ export const LABEL_VALUES = {
   subscriptionStarts: { start: ["snapshot", "resumed", "live", "shared", "reset", "moved"] },
   resets: { reason: ["history-lost", "lagged"] },
   catchUps: { from: ["history", "oplog"] },
-  connectionsOpened: { transport: ["ws", "sse", "poll", "socketio", "sink", "push"] },
+  connectionsOpened: { transport: ["ws", "sse", "poll", "socketio", "grpc", "sink", "push"] },
   connectionsRefused: {
     reason: [
       ...[
@@ -285,7 +285,7 @@ export const LABEL_VALUES = {
   socketsRefused: {
     reason: [
       ...["node-full", "address-limit", "evicted", "request-timeout", "tls-timeout", "inactive"],
-      "pipelining",
+      ...["pipelining", "call-rate"],
     ],
   },
   compressionBytes: { stage: ["in", "out"] },

@@ -89,7 +89,11 @@ const GAUGES = {
     [],
   ],
   subscriptions: ["tidewire_subscriptions", "Subscriptions of all connections.", ["collection"]],
-  sockets: ["tidewire_sockets", "Open sockets of the public listener, with or without a request yet.", []],
+  sockets: [
+    "tidewire_sockets",
+    "Open sockets of the listeners for clients, with or without a request yet.",
+    [],
+  ],
   connections: ["tidewire_connections", "Connections.", []],
   presenceEntries: [
     "tidewire_presence_entries",

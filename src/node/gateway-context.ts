@@ -3,6 +3,7 @@ import type { Config } from "../config/config.ts";
 import { SharedCompression } from "../feed/shared-compression.ts";
 import { TicketSealer } from "../feed/ticket.ts";
 import type { GatewayContext } from "../gateway/context.ts";
+import type { OptionalTransports } from "../gateway/endpoints.ts";
 import { Refusals } from "../gateway/refusals.ts";
 import { LostRights, type LostRightsStore } from "../gateway/rights/lost-rights.ts";
 import { RequestRecorder, type SaveRequests } from "../gateway/rights/request-recorder.ts";
@@ -83,7 +84,7 @@ function recorderOf(
  * Loads the package `socket.io` if it is configured, because it is an optional dependency.
  * @throws {StartupError} The package is not installed.
  */
-export async function socketIoOf({ server, mongodb }: Config): Promise<SocketIoOptions | null> {
+async function socketIoOf({ server, mongodb }: Config): Promise<SocketIoOptions | null> {
   if (!server.socketio) return null;
   try {
     const { Server } = await import("socket.io");
@@ -94,6 +95,32 @@ export async function socketIoOf({ server, mongodb }: Config): Promise<SocketIoO
     throw new StartupError(text, [], { cause });
   }
 }
+
+/**
+ * Loads the endpoint for gRPC if it is configured, because its packages are optional dependencies.
+ * @throws {StartupError} A package is not installed.
+ */
+async function grpcOf({ server }: Config): Promise<OptionalTransports["Grpc"]> {
+  if (server.grpc === undefined) return null;
+  try {
+    const { GrpcEndpoint } = await import("../gateway/grpc/grpc-endpoint.ts");
+    return GrpcEndpoint;
+  } catch (cause) {
+    const text =
+      "server.grpc needs packages that are not installed: npm install @connectrpc/connect@2 @connectrpc/connect-node@2 " +
+      "@bufbuild/protobuf@2, or remove server.grpc";
+    throw new StartupError(text, [], { cause });
+  }
+}
+
+/**
+ * Loads the packages of the optional transports that are configured.
+ * @throws {StartupError} A package is not installed.
+ */
+export const optionalTransportsOf = async (config: Config): Promise<OptionalTransports> => ({
+  socketIo: await socketIoOf(config),
+  Grpc: await grpcOf(config),
+});
 
 function lostRightsOf(
   { tickets: { maxAgeMs, lostRights } }: Config,

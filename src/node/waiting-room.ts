@@ -9,6 +9,7 @@ import {
   createSmallServer,
   type Listening,
   listen,
+  openSocketsOf,
 } from "../gateway/http/listener.ts";
 import { guarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
@@ -65,7 +66,10 @@ export class WaitingRoom {
     const { config, log, metrics } = this.#parts;
     const { server, limits } = config;
     const answer: RequestListener = (request, response) => this.#answer(request.url ?? "", response);
-    const publicServer = createPublicServer({ server, limits, metrics, log }, answer);
+    const publicServer = createPublicServer(
+      { server, limits, sockets: openSocketsOf(limits, server), metrics, log },
+      answer,
+    );
     const refuse = (_request: unknown, socket: Duplex) => {
       socket.on("error", () => {}); // The peer has gone, which is no loss.
       socket.end("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\r\n");

@@ -70,6 +70,8 @@ const GATEWAY_ORDER = [
   "origins.ts",
   "host-options.ts",
   "admin-options.ts",
+  "tls-options.ts",
+  "grpc-options.ts",
   "options.ts",
   "limits.ts",
   "rights",
@@ -81,6 +83,7 @@ const GATEWAY_ORDER = [
   "transports",
   "http",
   "socketio",
+  "grpc",
 ];
 
 const SRC = join(ROOT, "src");

@@ -26,6 +26,7 @@ const TOP_LEVEL = new Set([
   "examples",
   "package-lock.json",
   "package.json",
+  "proto",
   "scripts",
   "src",
   "test",

@@ -6,7 +6,7 @@ import type { ServerMessage } from "../../protocol/messages.ts";
 /** Carries one connection's messages to its client. It is the only part of a connection that differs by transport. */
 export interface Transport {
   /** `push` is a push registration, which has no client. */
-  readonly kind: "ws" | "sse" | "poll" | "socketio" | "sink" | "push";
+  readonly kind: "ws" | "sse" | "poll" | "socketio" | "grpc" | "sink" | "push";
   /** Bytes passed to `write` and `send` that the operating system has not taken yet. */
   readonly bufferedBytes: number;
   /** Bytes that the operating system has taken so far. It grows as long as a slow client reads at all. */

@@ -2,11 +2,11 @@
  * Limits new connections before anything is spent on them. A TLS handshake, a token check and a snapshot are expensive,
  * so the checks by rate and by count come first.
  */
-import type { IncomingMessage } from "node:http";
 import { RateLimit } from "../connection/rate-limit.ts";
 import type { GatewayLimits } from "../limits.ts";
 import type { ServerOptions } from "../options.ts";
 import { networkOf, normalizeAddress, TrustedProxies } from "./client-network.ts";
+import type { RequestHead } from "./request-head.ts";
 
 /** Counts by key. A key with the count zero is dropped. */
 class Counts {
@@ -58,7 +58,7 @@ export class Admission {
   }
 
   /** The client's address. A forwarding header counts only if it was sent by a trusted proxy. */
-  addressOf(request: IncomingMessage): string {
+  addressOf(request: RequestHead): string {
     const hops = String(request.headers["x-forwarded-for"] ?? "")
       .split(",")
       .map((hop) => hop.trim())

@@ -1,5 +1,5 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { isListed } from "../origins.ts";
+import type { RequestHead, ResponseHead } from "./request-head.ts";
 
 /**
  * [8, Origin] Whether a request may connect: one with an origin only if it is listed (see `isListed`), one without
@@ -22,8 +22,8 @@ const MAX_AGE_S = 600;
  * @returns `false` for a page that may not. No header reveals anything to it.
  */
 export function allowOrigin(
-  request: IncomingMessage,
-  response: ServerResponse,
+  request: RequestHead,
+  response: ResponseHead,
   allowed: readonly string[],
 ): boolean {
   const { origin } = request.headers;
@@ -37,18 +37,19 @@ export function allowOrigin(
 }
 
 /** Whether a browser asks in advance whether it may send the real request. */
-export function isPreflight({ method, headers }: IncomingMessage): boolean {
+export function isPreflight({ method, headers }: RequestHead): boolean {
   return method === "OPTIONS" && headers["access-control-request-method"] !== undefined;
 }
 
 /**
  * Answers a preflight.
  * @param method The method that the path accepts.
+ * @param headers Those that scripts may send.
  */
-export function answerPreflight(response: ServerResponse, method: string): void {
+export function answerPreflight(response: ResponseHead, method: string, headers = ALLOWED_HEADERS): void {
   response.writeHead(204, {
     "Access-Control-Allow-Methods": method,
-    "Access-Control-Allow-Headers": ALLOWED_HEADERS,
+    "Access-Control-Allow-Headers": headers,
     "Access-Control-Max-Age": MAX_AGE_S,
   });
   response.end();

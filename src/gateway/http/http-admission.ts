@@ -1,16 +1,16 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { GatewayContext } from "../context.ts";
 import type { Admission } from "./admission.ts";
 import { allowOrigin } from "./cors.ts";
+import type { RequestHead, ResponseHead } from "./request-head.ts";
 
 /**
  * Lets pages of the allowed origins read the answer.
  * @throws {TidewireError} `forbidden` for any other page.
  */
 export function checkOrigin(
-  request: IncomingMessage,
-  response: ServerResponse,
+  request: RequestHead,
+  response: ResponseHead,
   { server, refusals }: GatewayContext,
   address: string,
 ): void {

@@ -2,7 +2,6 @@
  * Reads a subscription from a URL. Streams and polls are plain GET requests, so that `EventSource`, `curl` and proxies
  * can use them; the result is the same message as over a WebSocket, and passes the same checks.
  */
-import type { IncomingMessage } from "node:http";
 import {
   type ClientMessage,
   type EnterMessage,
@@ -12,6 +11,7 @@ import {
 } from "../../protocol/messages.ts";
 import { checkShape, type MessageLimits } from "../connection/incoming.ts";
 import { badRequest, checkMessage, type Problem } from "../connection/parse-message.ts";
+import type { RequestHead } from "./request-head.ts";
 
 /** The request in the URL of a stream or a poll (docs/protocol.md, section 7). */
 export interface UrlRequest {
@@ -117,7 +117,7 @@ function checkEnter(parameters: ReadonlyMap<string, string>, limits: MessageLimi
 }
 
 /** The token of `Authorization: Bearer`; empty if nothing follows the word. Other schemes are for proxies. */
-export function bearerOf({ headers: { authorization = "" } }: IncomingMessage): string | undefined {
+export function bearerOf({ headers: { authorization = "" } }: RequestHead): string | undefined {
   if (!/^Bearer(?: |$)/i.test(authorization)) return undefined;
   return /^Bearer +(\S+) *$/i.exec(authorization)?.[1] ?? "";
 }
@@ -128,7 +128,8 @@ function checkSubscribe(given: Record<string, unknown>, limits: MessageLimits): 
   return checkPresent(given, limits) as SubscribeMessage;
 }
 
-function checkPresent(given: Record<string, unknown>, limits: MessageLimits): ClientMessage {
+/** Applies the same checks as for a message over a WebSocket. Absent fields are `undefined`. */
+export function checkPresent(given: Record<string, unknown>, limits: MessageLimits): ClientMessage {
   const present = Object.entries(given).filter(([, value]) => value !== undefined);
   const message = checkShape(Object.fromEntries(present), limits);
   if ("unread" in message) throw message.error;

@@ -3,7 +3,6 @@
  * and pipelined requests are limited here.
  */
 import { once } from "node:events";
-import { readFileSync, unwatchFile, watchFile } from "node:fs";
 import {
   createServer,
   type IncomingMessage,
@@ -20,11 +19,13 @@ import type { Logger } from "pino";
 import { type GuardParts, guarded, runGuarded } from "../../metrics/guard.ts";
 import type { Metrics } from "../../metrics/metrics.ts";
 import type { GatewayLimits } from "../limits.ts";
-import type { ServerOptions, TlsOptions } from "../options.ts";
+import type { ServerOptions } from "../options.ts";
+import type { TlsOptions } from "../tls-options.ts";
 import { TrustedProxies } from "./client-network.ts";
 import { socketsByFileLimit } from "./file-limit.ts";
 import { OpenSockets, type SocketLimits } from "./open-sockets.ts";
 import { SocketGuard } from "./socket-guard.ts";
+import { followCertificate, readCertificate } from "./tls-files.ts";
 
 /** The address of a listener. */
 export interface Listening {
@@ -41,7 +42,6 @@ const CHECK_MS = 1_000;
 const KEEP_ALIVE_MS = 5_000;
 /** The longest time that a poll waits for a change, in milliseconds. Its socket is silent meanwhile. */
 const POLL_WAIT_MS = 60_000;
-const TLS_POLL_MS = 5_000;
 /**
  * Connections that the kernel queues before they are accepted, because thousands may return within a second. The kernel
  * has its own limit in addition.
@@ -57,9 +57,15 @@ const ADMIN_ANSWERS = 16;
 export interface PublicServerParts {
   readonly server: ServerOptions;
   readonly limits: GatewayLimits;
+  /** Counts the sockets of all listeners for clients. */
+  readonly sockets: OpenSockets;
   readonly metrics: Pick<Metrics, "sockets" | "socketsRefused" | "onScrape" | "unexpectedErrors">;
   readonly log: Logger;
 }
+
+/** Makes the count of sockets that all listeners for clients share. */
+export const openSocketsOf = (limits: GatewayLimits, { trustedProxies }: ServerOptions): OpenSockets =>
+  new OpenSockets(socketLimitsOf(limits), new TrustedProxies(trustedProxies));
 
 /** How many sockets one process accepts. */
 export function socketLimitsOf({
@@ -75,7 +81,7 @@ export function socketLimitsOf({
 
 /** Makes the public listener, plain or TLS, with its limits on sockets. */
 export function createPublicServer(parts: PublicServerParts, onRequest: RequestListener): Server {
-  const { server: options, limits, metrics } = parts;
+  const { server: options, limits, sockets, metrics } = parts;
   const listener: RequestListener = (request, response) => {
     // The socket was closed because of too many requests. Node still parses the requests that arrived in the same
     // packet.
@@ -90,7 +96,6 @@ export function createPublicServer(parts: PublicServerParts, onRequest: RequestL
   // Longer than every ordinary silence. Otherwise a peer that reads nothing of its answer would keep the socket for
   // ever.
   server.timeout = 2 * Math.max(limits.stallTimeoutMs, options.sseCommentMs, POLL_WAIT_MS) + 60_000;
-  const sockets = new OpenSockets(socketLimitsOf(limits), new TrustedProxies(options.trustedProxies));
   const guard = new SocketGuard(server, {
     sockets,
     guard: parts,
@@ -187,38 +192,22 @@ function answerTo(error: NodeJS.ErrnoException): string {
   return `${head.join("\r\n")}\r\n\r\n${body}`;
 }
 
-/** Makes a TLS server that reads a renewed certificate without a restart. A broken one changes nothing. */
+/** Makes a TLS server for HTTP/1.1. */
 function createSecureServer(
   tls: TlsOptions,
   options: ServerOptions,
   onRequest: RequestListener,
   guard: GuardParts,
 ): TlsServer {
-  const { log } = guard;
-  const read = () => ({ cert: readFileSync(tls.cert), key: readFileSync(tls.key) });
   const server = createTlsServer(
     {
-      ...read(),
+      ...readCertificate(tls),
       ...timeLimitsOf(options),
       handshakeTimeout: options.tlsHandshakeTimeoutMs,
-      minVersion: "TLSv1.2",
     },
     onRequest,
   );
-  const reload = guarded(guard, "tls.reload", () => {
-    try {
-      server.setSecureContext({ ...read(), minVersion: "TLSv1.2" });
-      log.info("the TLS certificate was read again");
-    } catch (error) {
-      log.error({ err: error }, "the edited TLS certificate is not usable; the old one stays");
-    }
-  });
-  for (const file of [tls.cert, tls.key])
-    watchFile(file, { interval: TLS_POLL_MS, persistent: false }, reload);
-  const stop = () => {
-    for (const file of [tls.cert, tls.key]) unwatchFile(file, reload);
-  };
-  server.once("close", guarded(guard, "tls.close", stop));
+  followCertificate(server, tls, guard);
   return server;
 }
 

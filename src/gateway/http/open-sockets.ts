@@ -18,6 +18,11 @@ export class CountedSocket {
     this.#end = end;
   }
 
+  /** Whether the socket is of a trusted proxy, which carries many clients. */
+  get isOfProxy(): boolean {
+    return this.#network === null;
+  }
+
   /** Ends the count. Further calls do nothing. */
   release(): void {
     if (this.#isCounted) this.#end(this.#network);

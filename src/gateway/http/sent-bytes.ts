@@ -1,5 +1,4 @@
-import type { Server } from "node:http";
-import type { Socket } from "node:net";
+import type { Server, Socket } from "node:net";
 import { type GuardParts, guarded, sharedGuarded } from "../../metrics/guard.ts";
 import type { Metrics } from "../../metrics/metrics.ts";
 

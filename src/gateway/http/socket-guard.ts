@@ -15,7 +15,8 @@ export type SocketRefusal =
   | "request-timeout"
   | "tls-timeout"
   | "inactive"
-  | "pipelining";
+  | "pipelining"
+  | "call-rate";
 
 /** The limits, counters and log of a socket guard. */
 export interface SocketGuardParts {

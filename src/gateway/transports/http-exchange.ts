@@ -2,7 +2,7 @@
  * The common part of streams and polls: one HTTP request whose answer is written in pieces. Node reports the end of a
  * client in several ways, and all of them are handled here.
  */
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
 import { type GuardParts, guarded } from "../../metrics/guard.ts";
 import { HTTP_STATUS } from "../../protocol/http-status.ts";
 import type { ErrorMessage, ServerMessage } from "../../protocol/messages.ts";
@@ -11,7 +11,7 @@ import { takenBytesOf } from "./taken-bytes.ts";
 const NOTHING = Buffer.alloc(0);
 const NOTHING_TO_DO = () => {};
 /** An answer that the client does not read to the end is cut off after this, in milliseconds. */
-const END_TIMEOUT_MS = 2_000;
+export const END_TIMEOUT_MS = 2_000;
 /** The answer to a request that ends before it is served. */
 export const NOT_SERVED: ErrorMessage = {
   type: "error",
@@ -148,12 +148,19 @@ export class HttpExchange {
   }
 }
 
+/** The part of an answer that a complete text needs. Answers of HTTP/1.1 and of HTTP/2 have it. */
+interface AnswerHead {
+  setHeader(name: string, value: string | number): unknown;
+  writeHead(status: number, headers: OutgoingHttpHeaders): unknown;
+  end(text: string): unknown;
+}
+
 /** Answers a request with an object as JSON, which no cache keeps. */
-export function answerJson(response: ServerResponse, status: number, body: object): void {
+export function answerJson(response: AnswerHead, status: number, body: object): void {
   answerText(response, status, `${JSON.stringify(body)}\n`);
 }
 
-function answerText(response: ServerResponse, status: number, text: string): void {
+function answerText(response: AnswerHead, status: number, text: string): void {
   response.writeHead(status, {
     "Content-Type": "application/json; charset=utf-8",
     "Cache-Control": "no-store",
@@ -167,7 +174,7 @@ function answerText(response: ServerResponse, status: number, text: string): voi
  * of a message.
  */
 export function answerError(
-  response: ServerResponse,
+  response: AnswerHead,
   { id: _id, ...error }: ErrorMessage,
   status: number = HTTP_STATUS[error.code],
 ): void {

@@ -10,6 +10,7 @@ import {
   createPublicServer,
   createSmallServer,
   listen,
+  openSocketsOf,
 } from "../../../src/gateway/http/listener.ts";
 import { GatewayLimits } from "../../../src/gateway/limits.ts";
 import { ServerOptions } from "../../../src/gateway/options.ts";
@@ -23,7 +24,8 @@ const QUICK = { headersTimeoutMs: 1_000, requestTimeoutMs: 1_000 };
 
 function createPublic(server: object, limits: object = {}, onRequest: RequestListener = answerOk) {
   const metrics = createMetrics();
-  const parts = { server: ServerOptions.parse(server), limits: GatewayLimits.parse(limits), metrics, log };
+  const options = { server: ServerOptions.parse(server), limits: GatewayLimits.parse(limits) };
+  const parts = { ...options, sockets: openSocketsOf(options.limits, options.server), metrics, log };
   const listener = createPublicServer(parts, onRequest);
   onTestFinished(() => closeServer(listener));
   /** The counts of `tidewire_sockets_refused_total`, by reason. */

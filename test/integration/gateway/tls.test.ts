@@ -2,7 +2,12 @@
 import { copyFile, writeFile } from "node:fs/promises";
 import { connect } from "node:tls";
 import { expect, onTestFinished, test } from "vitest";
-import { closeServer, createPublicServer, listen } from "../../../src/gateway/http/listener.ts";
+import {
+  closeServer,
+  createPublicServer,
+  listen,
+  openSocketsOf,
+} from "../../../src/gateway/http/listener.ts";
 import { GatewayLimits } from "../../../src/gateway/limits.ts";
 import { ServerOptions } from "../../../src/gateway/options.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
@@ -26,9 +31,12 @@ test.skipIf(isWithout("openssl"))(
     const [first, second] = await Promise.all([makeCertificate(), makeCertificate()]);
     const tls = { cert: first.certFile, key: first.keyFile };
     const { log, errors } = recordingLog();
+    const options = ServerOptions.parse({ tls });
+    const limits = GatewayLimits.parse({});
     const parts = {
-      server: ServerOptions.parse({ tls }),
-      limits: GatewayLimits.parse({}),
+      server: options,
+      limits,
+      sockets: openSocketsOf(limits, options),
       metrics: createMetrics(),
       log,
     };

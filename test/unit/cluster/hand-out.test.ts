@@ -17,7 +17,7 @@ class FakeTaker implements Taker {
     return this.isUp && this.#onHanded === undefined;
   }
 
-  hand(_socket: Socket, onEnded: () => void): Promise<boolean> {
+  hand(_socket: Socket, _to: string, onEnded: () => void): Promise<boolean> {
     this.#onEnded = onEnded;
     return new Promise((resolve) => {
       this.#onHanded = resolve;

@@ -71,7 +71,15 @@ test.each<[metric: keyof typeof LABEL_VALUES, label: string, values: readonly st
   [
     "connectionsOpened",
     "transport",
-    all<Transport["kind"]>({ ws: true, sse: true, poll: true, socketio: true, sink: true, push: true }),
+    all<Transport["kind"]>({
+      ws: true,
+      sse: true,
+      poll: true,
+      socketio: true,
+      grpc: true,
+      sink: true,
+      push: true,
+    }),
   ],
   [
     "socketsRefused",
@@ -84,6 +92,7 @@ test.each<[metric: keyof typeof LABEL_VALUES, label: string, values: readonly st
       "tls-timeout": true,
       inactive: true,
       pipelining: true,
+      "call-rate": true,
     }),
   ],
   [

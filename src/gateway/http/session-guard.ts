@@ -1,0 +1,240 @@
+/**
+ * Limits the connections of HTTP/2. One of them carries many calls, so limits on sockets alone would not bound the work
+ * that a client can ask for: calls in progress, new calls per second, and requests that never end are limited here.
+ */
+import type { Http2SecureServer, Http2Server, Http2ServerRequest, Http2Session } from "node:http2";
+import { constants } from "node:http2";
+import type { Socket } from "node:net";
+import { type GuardParts, guarded, runGuarded } from "../../metrics/guard.ts";
+import { RateLimit } from "../connection/rate-limit.ts";
+import type { CountedSocket, OpenSockets } from "./open-sockets.ts";
+import type { SocketRefusal } from "./socket-guard.ts";
+
+/** How often connections are checked against the time limits, in milliseconds. */
+const CHECK_MS = 1_000;
+
+/** The limits, counters and log of a session guard. Times are in milliseconds. */
+export interface SessionGuardParts {
+  readonly guard: GuardParts;
+  readonly sockets: OpenSockets;
+  /** Until the first call has begun. */
+  readonly headersTimeoutMs: number;
+  /** From the headers of a call to the end of its request. */
+  readonly requestTimeoutMs: number;
+  /** Without a call. */
+  readonly idleTimeoutMs: number;
+  /** Between two pings of a connection that has calls. */
+  readonly heartbeatMs: number;
+  /** From a ping to its answer. A ping waits behind data that the client has not read. */
+  readonly answerTimeoutMs: number;
+  /** New calls of one connection, per second and at once. A trusted proxy carries many clients and has no such limit. */
+  readonly callsPerSecond: number;
+  readonly callBurst: number;
+  readonly onRefused: (reason: SocketRefusal) => void;
+}
+
+/** A request that has not arrived completely. */
+interface Arriving {
+  readonly request: Http2ServerRequest;
+  readonly sinceMs: number;
+}
+
+/** One accepted socket, with its connection of HTTP/2 once that has begun. */
+class Watched {
+  readonly socket: Socket;
+  readonly counted: CountedSocket;
+  readonly acceptedAtMs: number;
+  readonly arriving = new Set<Arriving>();
+  readonly calls: RateLimit | null;
+  session: Http2Session | null = null;
+  /** Calls in progress. */
+  open = 0;
+  hasCalled = false;
+  idleSinceMs: number;
+  pingAtMs: number;
+  answerByMs = Number.POSITIVE_INFINITY;
+
+  constructor(socket: Socket, counted: CountedSocket, calls: RateLimit | null, nowMs: number) {
+    this.socket = socket;
+    this.counted = counted;
+    this.calls = calls;
+    this.acceptedAtMs = nowMs;
+    this.idleSinceMs = nowMs;
+    this.pingAtMs = nowMs;
+  }
+
+  destroy(code: number): void {
+    if (this.session === null) this.socket.destroy();
+    else this.session.destroy(undefined, code);
+  }
+}
+
+/** Counts every accepted socket, and closes connections that pass a limit. */
+export class SessionGuard {
+  readonly #parts: SessionGuardParts;
+  readonly #watched = new Map<string, Watched>();
+
+  constructor(server: Http2Server | Http2SecureServer, parts: SessionGuardParts) {
+    this.#parts = parts;
+    const { guard } = parts;
+    // Node's own listeners would begin TLS or HTTP/2 on a socket that is refused, so they are called from here.
+    const accept = server.listeners("connection");
+    server.removeAllListeners("connection");
+    server.on("connection", (socket: Socket) => {
+      const admit = () => {
+        if (this.#admit(socket, Date.now())) for (const listener of accept) listener.call(server, socket);
+      };
+      runGuarded(guard, "session.accept", admit, () => socket.destroy());
+    });
+    server.on("session", (session) => {
+      const begin = () => this.#begin(session);
+      runGuarded(guard, "session.begin", begin, () => session.destroy());
+    });
+    const late = (error: Error) => {
+      if ("code" in error && error.code === "ERR_TLS_HANDSHAKE_TIMEOUT") parts.onRefused("tls-timeout");
+    };
+    server.on("tlsClientError", guarded(guard, "session.tls-error", late));
+    // An error of a connection ends it, and its clients are noticed by their calls.
+    server.on("sessionError", () => {});
+    const check = guarded(guard, "session.check", () => this.#check(Date.now()));
+    const timer = setInterval(check, CHECK_MS).unref();
+    server.once(
+      "close",
+      guarded(guard, "session.stop", () => clearInterval(timer)),
+    );
+  }
+
+  /**
+   * Notes a call, before it is answered.
+   * @returns `false` if its connection was closed, because it has begun too many calls.
+   */
+  called(request: Http2ServerRequest, nowMs = Date.now()): boolean {
+    const watched = this.#watched.get(peerOf(request.socket));
+    if (watched === undefined) return false;
+    if (watched.calls?.take(1, nowMs) === false) {
+      this.#parts.onRefused("call-rate");
+      watched.destroy(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      return false;
+    }
+    watched.hasCalled = true;
+    watched.open++;
+    const arriving = { request, sinceMs: nowMs };
+    watched.arriving.add(arriving);
+    const { guard } = this.#parts;
+    const arrived = guarded(guard, "session.arrived", () => void watched.arriving.delete(arriving));
+    const ended = guarded(guard, "session.ended", () => {
+      watched.arriving.delete(arriving);
+      watched.open--;
+      watched.idleSinceMs = Date.now();
+    });
+    request.once("end", arrived);
+    request.stream.once("close", ended);
+    return true;
+  }
+
+  /** Lets calls in progress go on, and tells clients to make new ones elsewhere. */
+  closeGently(): void {
+    for (const { session, socket } of this.#watched.values()) {
+      if (session === null) socket.destroy();
+      else session.close();
+    }
+  }
+
+  /** Ends all connections at once. */
+  destroyAll(): void {
+    for (const watched of [...this.#watched.values()]) watched.destroy(constants.NGHTTP2_NO_ERROR);
+  }
+
+  #admit(socket: Socket, nowMs: number): boolean {
+    const { sockets, onRefused, callsPerSecond, callBurst } = this.#parts;
+    const { remoteAddress } = socket;
+    let reached = sockets.limitReached(remoteAddress);
+    if (reached === "node-full" && this.#evict()) reached = sockets.limitReached(remoteAddress);
+    if (reached !== null) {
+      onRefused(reached);
+      socket.destroy();
+      return false;
+    }
+    const counted = sockets.add(remoteAddress);
+    const calls = counted.isOfProxy ? null : new RateLimit(callsPerSecond, callBurst, nowMs);
+    const peer = peerOf(socket);
+    const watched = new Watched(socket, counted, calls, nowMs);
+    this.#watched.set(peer, watched);
+    const closed = () => {
+      counted.release();
+      // Ports are reused, so the entry may belong to a newer socket by now.
+      if (this.#watched.get(peer) === watched) this.#watched.delete(peer);
+    };
+    socket.on("close", guarded(this.#parts.guard, "session.socket", closed));
+    return true;
+  }
+
+  #begin(session: Http2Session): void {
+    const watched = this.#watched.get(peerOf(session.socket));
+    if (watched === undefined) session.destroy();
+    else watched.session = session;
+  }
+
+  /**
+   * Closes the connection that has been without a call for the longest time.
+   * @returns Whether there was one.
+   */
+  #evict(): boolean {
+    let oldest: Watched | undefined;
+    for (const watched of this.#watched.values()) {
+      if (watched.open > 0) continue;
+      if (oldest === undefined || watched.idleSinceMs < oldest.idleSinceMs) oldest = watched;
+    }
+    if (oldest === undefined) return false;
+    this.#parts.onRefused("evicted");
+    oldest.counted.release();
+    oldest.destroy(constants.NGHTTP2_NO_ERROR);
+    return true;
+  }
+
+  #check(nowMs: number): void {
+    for (const watched of [...this.#watched.values()]) {
+      const check = () => this.#checkOne(watched, nowMs);
+      runGuarded(this.#parts.guard, "session.check", check, () => watched.socket.destroy());
+    }
+  }
+
+  #checkOne(watched: Watched, nowMs: number): void {
+    const { headersTimeoutMs, requestTimeoutMs, idleTimeoutMs, onRefused } = this.#parts;
+    if (!watched.hasCalled && nowMs - watched.acceptedAtMs >= headersTimeoutMs) {
+      onRefused("request-timeout");
+      watched.destroy(constants.NGHTTP2_NO_ERROR);
+      return;
+    }
+    for (const { request, sinceMs } of watched.arriving) {
+      if (nowMs - sinceMs < requestTimeoutMs) continue;
+      onRefused("request-timeout");
+      request.stream.close(constants.NGHTTP2_CANCEL);
+    }
+    if (watched.open > 0) this.#ping(watched, nowMs);
+    else if (nowMs - watched.idleSinceMs >= idleTimeoutMs) watched.session?.close();
+  }
+
+  /** A client whose host has vanished answers no ping, and nothing else would show that it has. */
+  #ping(watched: Watched, nowMs: number): void {
+    const { heartbeatMs, answerTimeoutMs, onRefused, guard } = this.#parts;
+    const { session } = watched;
+    if (nowMs >= watched.answerByMs) {
+      onRefused("inactive");
+      watched.destroy(constants.NGHTTP2_NO_ERROR);
+      return;
+    }
+    if (session === null || nowMs < watched.pingAtMs || watched.answerByMs !== Number.POSITIVE_INFINITY)
+      return;
+    watched.pingAtMs = nowMs + heartbeatMs;
+    watched.answerByMs = nowMs + answerTimeoutMs;
+    const answered = guarded(guard, "session.ping", (error: Error | null) => {
+      if (error === null) watched.answerByMs = Number.POSITIVE_INFINITY;
+    });
+    session.ping(answered);
+  }
+}
+
+/** The same string for a TCP socket and for the TLS socket on top of it, which are two objects. */
+const peerOf = ({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">) =>
+  `${remoteAddress} ${remotePort}`;

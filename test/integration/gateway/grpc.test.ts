@@ -1,0 +1,78 @@
+/** Calls of gRPC against a service in this process. */
+import { Long } from "mongodb";
+import { expect, test } from "vitest";
+import { Start, Values } from "../../../src/gateway/grpc/tidewire/v1/live_queries_pb.ts";
+import { follow, grpcClient, statusOf } from "../../support/grpc-client.ts";
+import { startTestService, type TestServiceOptions } from "../../support/service.ts";
+
+const collections = { notes: { rules: [{ name: "owner", filter: { owner: "%%user.sub" } }] } };
+
+interface Note {
+  readonly _id?: number;
+  readonly owner: string;
+  readonly n?: number;
+  readonly [field: string]: unknown;
+}
+
+const start = (options: Partial<TestServiceOptions> = {}) =>
+  startTestService({ collections, ...options, server: { grpc: { port: 0 }, ...options.server } });
+
+test("a stream brings the result, each change of it, and goes on after a cursor", async () => {
+  const { service, db } = await start();
+  const notes = db.collection<Note>("notes");
+  await notes.insertOne({ _id: 1, owner: "ada" });
+  const client = grpcClient(service, { sub: "ada" });
+  const first = follow(client, { collection: "notes" });
+  expect((await first.until("welcome")).user).toBe("ada");
+  const { ticket, start: how, cursor } = await first.until("subscribed");
+  expect([how, cursor]).toEqual([Start.SNAPSHOT, ""]);
+  expect((await first.until("snapshot")).documents).toEqual(['{"_id":1,"owner":"ada"}']);
+  await notes.insertOne({ _id: 2, owner: "ada" });
+  const added = await first.until("added");
+  expect(JSON.parse(added.document)).toEqual({ _id: 2, owner: "ada" });
+  first.cancel();
+  await notes.updateOne({ _id: 2 }, { $set: { n: 1 } });
+  await notes.deleteOne({ _id: 1 });
+  const second = follow(client, { collection: "notes", ticket, cursor: added.cursor });
+  expect((await second.until("subscribed")).start).toBe(Start.RESUMED);
+  expect(JSON.parse((await second.until("changed")).document ?? "")).toEqual({ _id: 2, owner: "ada", n: 1 });
+  expect((await second.until("removed")).id).toBe("1");
+});
+
+test("Extended JSON keeps every type and every digit", async () => {
+  const { service, db } = await start();
+  const stream = follow(grpcClient(service, { sub: "ada" }), { collection: "notes", values: Values.EJSON });
+  await stream.until("snapshot");
+  const at = new Date("2026-01-02T03:04:05.678Z");
+  await db
+    .collection<Note>("notes")
+    .insertOne({ owner: "ada", big: Long.fromString("9007199254740993"), at });
+  const { document } = await stream.until("added");
+  expect(document).toContain('"big":{"$numberLong":"9007199254740993"}');
+  expect(document).toContain('"at":{"$date"');
+});
+
+test("a refused token ends the call as UNAUTHENTICATED, with the code of the protocol", async () => {
+  const { service } = await start();
+  const status = await follow(grpcClient(service, null), { collection: "notes" }).ended();
+  expect(statusOf(status)).toMatchObject({
+    status: "Unauthenticated",
+    code: "unauthenticated",
+    retry: "never",
+  });
+});
+
+test("a fence is answered after the stream has the write", async () => {
+  const { service, db, now } = await start();
+  const client = grpcClient(service, { sub: "ada" });
+  const stream = follow(client, { collection: "notes" });
+  const { connection } = await stream.until("welcome");
+  await stream.until("snapshot");
+  await db.collection<Note>("notes").insertOne({ owner: "ada" });
+  const { t, i } = await now();
+  const { cursor } = await client.fence({ connection, operationTime: { t, i }, id: "mine" });
+  expect(cursor).not.toBe("");
+  expect((await stream.until("fenced")).id).toBe("mine");
+  const names = stream.messages.map(({ case: name }) => name);
+  expect(names.indexOf("added")).toBeLessThan(names.indexOf("fenced"));
+});
