@@ -1,7 +1,7 @@
 /**
  * Serves a page among the examples, and does what is your backend's part: it writes orders with the ordinary
  * driver, and hands out tokens. Tidewire's part is in the page.
- *   node examples/serve.mjs react          or: vue, push, script-tag
+ *   node examples/serve.mjs react          or: vue, push, webrtc, script-tag
  *
  * --port N           where it listens (default 5173, which config/tidewire.yaml lets connect)
  * --token-life TIME  how long a token is good (default 5m)
@@ -30,10 +30,11 @@ const { MONGODB_URI, TIDEWIRE_JWT_SECRET } = process.env;
 const [example = ""] = positionals;
 const folder = join(root, "examples", example);
 if (!existsSync(join(folder, "index.html")))
-  throw new Error("say which example: react, vue, push or script-tag");
+  throw new Error("say which example: react, vue, push, webrtc or script-tag");
 if (!MONGODB_URI || !TIDEWIRE_JWT_SECRET) throw new Error("set MONGODB_URI and TIDEWIRE_JWT_SECRET");
 
-const orders = new MongoClient(MONGODB_URI).db(values.database).collection("orders");
+const db = new MongoClient(MONGODB_URI).db(values.database);
+const orders = db.collection("orders");
 
 const files = new Map([
   ["/", ["text/html", await readFile(join(folder, "index.html"))]],
@@ -42,8 +43,13 @@ const files = new Map([
 ]);
 const main = ["main.tsx", "main.ts"].map((name) => join(folder, name)).find(existsSync);
 if (main !== undefined) files.set("/main.js", ["text/javascript", await bundle(main)]);
-const worker = join(folder, "sw.js");
-if (existsSync(worker)) files.set("/sw.js", ["text/javascript", await readFile(worker)]);
+for (const [name, type] of [
+  ["sw.js", "text/javascript"],
+  ["page.css", "text/css"],
+]) {
+  const file = join(folder, name);
+  if (existsSync(file)) files.set(`/${name}`, [type, await readFile(file)]);
+}
 
 /** As any bundler does it; `tidewire` is found as in a project that has it installed. */
 async function bundle(entry) {
@@ -75,6 +81,10 @@ const actions = {
   },
 };
 
+/** The endpoints that one example alone needs. */
+const backend = join(folder, "backend.mjs");
+if (existsSync(backend)) Object.assign(actions, await (await import(backend)).actions(db));
+
 const server = createServer(async (request, response) => {
   const file = request.method === "GET" ? files.get(request.url.split("?")[0]) : undefined;
   const action = request.method === "POST" ? actions[request.url] : undefined;
@@ -86,8 +96,12 @@ const server = createServer(async (request, response) => {
   } else if (action !== undefined) {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
-    const answer = await action(JSON.parse(Buffer.concat(chunks).toString()));
-    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(answer));
+    try {
+      const answer = await action(JSON.parse(Buffer.concat(chunks).toString()));
+      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(answer));
+    } catch (error) {
+      response.writeHead(400).end(error.message);
+    }
   } else response.writeHead(404).end();
 });
 server.listen(Number(values.port), "localhost", () => {

@@ -13,6 +13,7 @@ const OUTSIDE: Readonly<Record<string, string>> = {
   "examples/django/README.md": "examples/django.md",
   "examples/react/README.md": "examples/react.md",
   "examples/push/README.md": "examples/push.md",
+  "examples/webrtc/README.md": "examples/webrtc.md",
   "examples/load/README.md": "examples/load/index.md",
   "examples/load/k6/README.md": "examples/load/k6.md",
   "examples/load/gatling/README.md": "examples/load/gatling.md",

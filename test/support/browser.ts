@@ -14,6 +14,9 @@ const FLAGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
+  // Pages on one machine find each other by its own address, without names of the local network.
+  "--disable-features=WebRtcHideLocalIpsWithMdns",
+  "--allow-loopback-in-peer-connection",
 ];
 export const PATIENCE = { timeout: 60_000, interval: 20 };
 

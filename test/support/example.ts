@@ -28,12 +28,22 @@ export interface ExampleOptions {
   readonly auth?: Record<string, unknown>;
   readonly origins?: readonly string[];
   readonly push?: Record<string, unknown>;
+  /** Besides the orders. */
+  readonly collections?: Record<string, unknown>;
+  readonly presence?: Record<string, unknown>;
 }
 
 /** Mongod, service, a proxy that breaks things before it, and the example's own server; `url` is the page. */
 export async function startExample(
   name: string,
-  { tokenLife = "5m", auth = {}, origins = ["*"], push = {} }: ExampleOptions = {},
+  {
+    tokenLife = "5m",
+    auth = {},
+    origins = ["*"],
+    push = {},
+    collections = {},
+    presence,
+  }: ExampleOptions = {},
 ) {
   const { client, db, name: database, uri } = await testDatabase();
   onTestFinished(async () => {
@@ -45,7 +55,12 @@ export async function startExample(
     sseRetry: "100ms",
     reconnect: { min: "200ms", max: "2s" },
   };
-  const file = testConfig(uri, database, { collections: COLLECTIONS, server, push });
+  const file = testConfig(uri, database, {
+    collections: { ...COLLECTIONS, ...collections },
+    server,
+    push,
+    presence,
+  });
   const config = {
     ...file,
     auth: { ...(file["auth"] as object), ...auth },
@@ -62,5 +77,5 @@ export async function startExample(
   const [base] = await pages.line(/^http:\S+$/);
   const orders = db.collection<ExampleOrder>("orders");
   const url = `${base}/?user=ada&service=http://127.0.0.1:${proxy.port}`;
-  return { service, proxy, orders, url };
+  return { service, proxy, db, orders, url };
 }
