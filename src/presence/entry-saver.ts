@@ -46,7 +46,7 @@ export class EntrySaver {
 
   /**
    * Writes a new entry, unless it is there with the same data. Then the client was here within the ttl, on whichever node,
-   * and nothing is written.
+   * and nothing is written, but the claim if another node has written the entry.
    * @throws The error of MongoDB.
    */
   async open(entry: HeldEntry): Promise<void> {
@@ -60,7 +60,18 @@ export class EntrySaver {
       await this.put(entry);
       return;
     }
-    if (found.node !== lease.node) lease.claim(id);
+    if (found.node !== lease.node) await this.#claim(id);
+  }
+
+  async #claim(id: string): Promise<void> {
+    const { lease } = this.#parts;
+    try {
+      await lease.claim(id);
+    } catch (error) {
+      // The client is refused, so that nobody keeps the entry here.
+      lease.unclaim(id);
+      throw error;
+    }
   }
 
   /**

@@ -5,6 +5,7 @@
  * A client that reconnects to this node finds an entry that another node has written. This node then claims the entry: it
  * adds the id to its lease, with the next renewal, instead of writing the entry. So a mass reconnect writes no entries.
  */
+import { type Deferred, deferred } from "../feed/deferred.ts";
 import { type GuardParts, guarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { ItemsChange, LeaseStore } from "../source/lease-store.ts";
@@ -37,6 +38,9 @@ export class NodeLease {
   readonly #toRemove = new Set<string>();
   /** The claims that the renewal in progress changes. They are compared with what is wanted after its answer. */
   readonly #inFlight = new Set<string>();
+  /** Settles with the next renewal, which saves the claims of this moment. */
+  #next = nextRenewal();
+  #isAwaited = false;
   #node: string;
   #fence = 0n;
   #count = 0;
@@ -71,6 +75,7 @@ export class NodeLease {
     this.#isStopped = true;
     clearTimeout(this.#timer);
     if (this.#renewing !== null) await this.#renewing;
+    this.#next.resolve();
     const { store, answer, log } = this.#parts;
     try {
       await answer(() => store.releaseAll(LEASE_PREFIX, this.holder));
@@ -79,12 +84,20 @@ export class NodeLease {
     }
   }
 
-  /** Keeps other nodes from deleting an entry that another lease names. */
-  claim(id: string): void {
-    if (this.#claims.has(id)) return;
-    this.#claims.add(id);
-    if (!this.#inFlight.has(id) && !this.#toRemove.delete(id)) this.#toAdd.add(id);
-    this.#changed();
+  /**
+   * Keeps other nodes from deleting an entry that another lease names.
+   * @returns Settles when the claim is saved, so that it counts even if this node ends.
+   * @throws The error of MongoDB. The claim is saved later.
+   */
+  async claim(id: string): Promise<void> {
+    if (!this.#claims.has(id)) {
+      this.#claims.add(id);
+      if (!this.#inFlight.has(id) && !this.#toRemove.delete(id)) this.#toAdd.add(id);
+      this.#changed();
+    }
+    if (!this.#inFlight.has(id) && !this.#toAdd.has(id)) return;
+    this.#isAwaited = true;
+    await this.#next.promise;
   }
 
   unclaim(id: string): void {
@@ -126,7 +139,7 @@ export class NodeLease {
       this.#parts.log.debug({ err: error }, "the lease of presence was not renewed; trying again");
     } finally {
       this.#renewing = null;
-      const hasMore = this.#toAdd.size + this.#toRemove.size > 0;
+      const hasMore = this.#isAwaited || this.#toAdd.size + this.#toRemove.size > 0;
       this.#schedule(hasMore && !hasFailed ? CHANGE_MS : RENEW_MS);
     }
   }
@@ -135,6 +148,9 @@ export class NodeLease {
     const { store, answer } = this.#parts;
     const { change, ids } = this.#nextChange();
     for (const id of ids) this.#inFlight.add(id);
+    const saved = this.#next;
+    this.#next = nextRenewal();
+    this.#isAwaited = false;
     let isMine = true;
     try {
       const { name, holder } = this;
@@ -143,9 +159,15 @@ export class NodeLease {
     } catch (error) {
       // The change may have taken effect. Each of the two is harmless when it is repeated.
       this.#settle(ids, null);
+      saved.reject(error instanceof Error ? error : new Error(String(error)));
       throw error;
     }
-    if (!isMine) await this.#replace();
+    if (isMine) saved.resolve();
+    else {
+      // All claims are saved with the next renewal, under another name.
+      this.#next.promise.then(saved.resolve, saved.reject);
+      await this.#replace();
+    }
   }
 
   /** Claims before the ends of claims: an entry that is not claimed in time is deleted. */
@@ -201,4 +223,10 @@ export class NodeLease {
       return;
     }
   }
+}
+
+function nextRenewal(): Deferred {
+  const next = deferred();
+  next.promise.catch(() => {}); // claims that wait for it receive the error
+  return next;
 }

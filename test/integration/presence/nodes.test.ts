@@ -35,6 +35,20 @@ test("a client that moves to another node and back within the ttl was never away
   expect(performance.now() - cutAtMs).toBeGreaterThan(3_000);
 });
 
+test("a move is answered when its claim is saved, so that it counts although the node is killed right after that", async () => {
+  const { url, addNode, state } = await startPresence();
+  const other = await addNode();
+  const leases = state.collection<{ _id: string; items?: string[] }>("leases");
+  for (let turn = 0; turn < 5; turn++) {
+    const first = await connectTo(url, `u${turn}`);
+    await enter(first, "r1");
+    const second = await connectTo(other.url, `u${turn}`);
+    await enter(second, "r1");
+    const { items = [] } = (await leases.findOne({ items: { $exists: true } })) ?? {};
+    expect(items).toHaveLength(turn + 1);
+  }
+});
+
 test("the entries of a node that stops stay for the ttl, and those that have moved stay on", async () => {
   const { url, addNode, follow, countWrites, entries, state } = await startPresence();
   const leases = state.collection<{ _id: string; holder: string; renewals: number }>("leases");
@@ -50,7 +64,8 @@ test("the entries of a node that stops stay for the ttl, and those that have mov
   const writes = await countWrites();
   await other.service.stop();
   const moved = await Promise.all(subs.map((sub) => connectTo(url, sub)));
-  for (const client of moved) expect(await enter(client, "r1")).toMatchObject({ type: "entered" });
+  const answers = await Promise.all(moved.map((client) => enter(client, "r1")));
+  for (const answer of answers) expect(answer).toMatchObject({ type: "entered" });
   expect(await change(follower, "removed")).toBeDefined();
   // The one write is the end of the client that did not return.
   expect(await writes()).toBe(1);
@@ -149,7 +164,7 @@ test("members who have moved to a node stay while its lease is removed and made 
   await expect.poll(() => changesOf(follower).length, PATIENCE).toBe(20);
   for (const client of first) client.socket.terminate();
   const moved = await Promise.all(subs.map((sub) => connectTo(other.url, sub)));
-  for (const client of moved) await enter(client, "r1");
+  await Promise.all(moved.map((client) => enter(client, "r1")));
   const claimer = { [`items.${subs.length - 1}`]: { $exists: true } };
   await expect.poll(() => leases.findOne(claimer), PATIENCE).not.toBeNull();
   // Again and again, so that it is missing when the first node decides, whenever that is.
