@@ -5,13 +5,14 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { ROOT } from "../support/build.ts";
 import { KEEPS_IMAGES, NO_IMAGES } from "../support/server-features.ts";
 import { CONVERSATIONS, type Conversation } from "./conversations.ts";
 import { Play } from "./play.ts";
 import { startShared } from "./shared-service.ts";
 import { differences, Normalizer, type Step, type Transcript } from "./transcript.ts";
 
-const FOLDER = join(import.meta.dirname, "transcripts");
+const FOLDER = join(ROOT, "docs", "protocol-kit", "transcripts");
 const fileOf = (name: string) => join(FOLDER, `${name.replaceAll(/[^a-z]+/gi, "-")}.json`);
 const RECORDS = process.env["TIDEWIRE_RECORD"] === "1";
 

@@ -1,13 +1,19 @@
-/** The Python client as a driver of the table. One process runs the clients of all scenarios. */
+/** A client in another language as a driver of the table. One process of its driver runs the clients of all scenarios. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { isDeepStrictEqual } from "node:util";
-import { ROOT } from "../support/build.ts";
 import { endWithUs, exited } from "../support/guard.ts";
 import { signToken } from "../support/service.ts";
 import type { Received } from "../support/ws-client.ts";
-import { type Driver, eventually, held, type Reader, type ReaderOptions, type Request } from "./scenario.ts";
+import {
+  type Driver,
+  eventually,
+  held,
+  type Reader,
+  type ReaderOptions,
+  type Request,
+  type TransportName,
+} from "./scenario.ts";
 
 const OF_THE_CONNECTION = new Set(["welcome", "watermark", "fenced"]);
 const PATIENCE_MS = 60_000;
@@ -20,8 +26,8 @@ interface Answer {
 type Line = { readonly n: number; readonly message?: Received; readonly answer?: number } & Answer;
 type Now = ReaderOptions & { readonly now: () => Promise<{ readonly t: number; readonly i: number }> };
 
-/** A subscription of a Python client of its own, as its messages show it. */
-class PythonReader implements Reader {
+/** A subscription of a client of its own, as its messages show it. */
+class ProgramReader implements Reader {
   readonly all: Received[] = [];
   readonly #send: (command: object) => void;
   readonly #request: Request;
@@ -39,7 +45,7 @@ class PythonReader implements Reader {
   take(line: Line): void {
     if (line.message !== undefined) this.all.push(line.message);
     else if (line.answer !== undefined) this.#answers.set(line.answer, line);
-    else this.#failure = line.failure;
+    else this.#failure ??= line.failure;
   }
 
   get received(): readonly Received[] {
@@ -85,21 +91,21 @@ class PythonReader implements Reader {
   }
 }
 
-/** A process with the Python client. */
-export class PythonClients {
+/** A process with clients in another language (docs/protocol-kit/README.md, "The driver"). */
+export class ProgramClients {
+  readonly #name: TransportName;
   readonly #child: ChildProcess;
-  readonly #readers = new Map<number, PythonReader>();
+  readonly #readers = new Map<number, ProgramReader>();
   readonly #errors: string[] = [];
 
-  constructor(python: string) {
-    this.#child = spawn(python, [join(ROOT, "test", "support", "python-client.py")], {
-      env: {
-        ...process.env,
-        PYTHONPATH: join(ROOT, "clients", "python", "src"),
-        PYTHONDONTWRITEBYTECODE: "1",
-      },
-      stdio: ["pipe", "pipe", "pipe"],
-    });
+  constructor(
+    name: TransportName,
+    command: string,
+    args: readonly string[] = [],
+    env: Readonly<Record<string, string>> = {},
+  ) {
+    this.#name = name;
+    this.#child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ["pipe", "pipe", "pipe"] });
     endWithUs(this.#child);
     const { stdout, stderr } = this.#child;
     if (stdout === null || stderr === null) throw new Error("no pipes");
@@ -112,10 +118,10 @@ export class PythonClients {
 
   get driver(): Driver {
     return {
-      name: "python",
+      name: this.#name,
       follow: async ({ service }, claims, request, { values, now }) => {
         const n = this.#readers.size + 1;
-        const reader = new PythonReader((command) => this.#send({ n, ...command }), request, now);
+        const reader = new ProgramReader((command) => this.#send({ n, ...command }), request, now);
         this.#readers.set(n, reader);
         const url = `http://127.0.0.1:${service.address.port}`;
         const token = claims === null ? null : await signToken(claims);
