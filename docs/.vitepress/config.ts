@@ -50,6 +50,8 @@ const sidebar = [
       page("Writes", "/writes"),
       page("Push notifications", "/push"),
       page("Protocol", "/protocol"),
+      page("Build a client", "/building-a-client"),
+      page("Protocol kit", "/protocol-kit/"),
       page("SSE and polling", "/transports"),
       page("Socket.IO", "/socketio"),
       page("gRPC and Connect", "/grpc"),

@@ -66,6 +66,10 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map([
   ],
   ["tail", { summary: "follow a live query", load: async () => (await import("./tail.ts")).tail }],
   ["mcp", { summary: "offer read-only tools to agents", load: async () => (await import("./mcp.ts")).mcp }],
+  [
+    "kit",
+    { summary: "run the protocol kit against a client", load: async () => (await import("./kit.ts")).kit },
+  ],
   ["load", { summary: "load a service and check it", load: async () => (await import("./load.ts")).load }],
   [
     "revoke",

@@ -44,12 +44,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** These know every part. */
-const UNBOUND_FOLDERS = ["node", "cli", "demo"];
+const UNBOUND_FOLDERS = ["node", "cli", "demo", "kit"];
 /** The command line starts the demo, never the other way round. */
 const NEVER_IMPORTS: readonly (readonly [string, string])[] = [
   ["demo", "cli"],
   ["node", "cli"],
   ["node", "demo"],
+  ["kit", "cli"],
+  ["node", "kit"],
 ];
 const UNBOUND_FILES = ["server.ts", "follow-revocations.ts", "worker.ts", "index.ts"];
 

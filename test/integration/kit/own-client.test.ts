@@ -1,0 +1,8 @@
+/** The client of this package passes every scenario of the kit, so a scenario that no client can pass is found here. */
+import { join } from "node:path";
+import { ROOT } from "../../support/build.ts";
+import { runKitWith } from "../../support/kit.ts";
+
+runKitWith(
+  `${JSON.stringify(process.execPath)} ${JSON.stringify(join(ROOT, "test/support/kit-driver.mjs"))}`,
+);
