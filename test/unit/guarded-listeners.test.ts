@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { ROOT } from "../support/build.ts";
 
-/** These do not run in the service: clients, the console, commands that answer and end, the demonstration, and the import of rules. */
+/** These do not run in the service: clients, the console, commands that answer and end, the demonstration, the protocol kit, and the import of rules. */
 const NOT_THE_SERVICE = [
   "client",
   "react",
@@ -18,6 +18,7 @@ const NOT_THE_SERVICE = [
   "terminal",
   "cli",
   "demo",
+  "kit",
   "app-services",
 ];
 /** Listeners of the process itself are not meant: they are its guard, or end it. */
