@@ -71,7 +71,7 @@ export class Kafka {
     const kafka = new Kafka(ports, found, file);
     onTestFinished(() => kafka.stop());
     const id = randomBytes(16).toString("base64url");
-    const format = ["kafka.tools.StorageTool", "format", "--cluster-id", id, "--config", file];
+    const format = ["kafka.tools.StorageTool", "format", `--cluster-id=${id}`, "--config", file];
     await run(found.java, [...JVM, "-cp", join(found.jars, "*"), ...format], { timeout: INSTALL_TIMEOUT_MS });
     await kafka.start();
     return kafka;

@@ -6,10 +6,38 @@ import type { SendResult, SinkMessage, Target } from "../target.ts";
 import { AmqpLink, type AmqpPackage, type ChannelProblem } from "./amqp-link.ts";
 import { InTurn } from "./in-turn.ts";
 import type { AmqpOptions } from "./options.ts";
+import { largestBytes, type Remedies, sayReason } from "./say-reason.ts";
 import { sendApart } from "./send-apart.ts";
 
 /** The reply code for a message that the broker does not take, such as one that is too large. */
 const PRECONDITION_FAILED = 406;
+
+/** @param bytes The size of the message. */
+const remedies = (exchange: string, bytes: number): Remedies => [
+  [
+    /^no queue/,
+    "Bind a queue to the exchange with this routing key, or set mandatory: false to drop such messages",
+  ],
+  [
+    /size|too large/i,
+    `The message has ${bytes} bytes: raise max_message_size of the broker, or send fewer fields (fields of the sink), then replay the message`,
+  ],
+  [
+    /PRECONDITION_FAILED/,
+    `Look at the properties and policies of the exchange ${JSON.stringify(exchange)} and of its queues, and replay the message`,
+  ],
+  [/NOT_FOUND/, `Declare the exchange ${JSON.stringify(exchange)}, or look at the vhost in url`],
+  [
+    /ACCESS_REFUSED|NOT_ALLOWED|403/,
+    `Look at user, password and vhost in url, and give the user the right to write to the exchange ${JSON.stringify(exchange)}`,
+  ],
+  [/nacked/, "A queue is full (overflow: reject-publish) or has failed: empty it, or raise its limit"],
+  [
+    /no answer within/,
+    "Look whether an alarm for memory or disk space blocks publishers, or raise timeout of the target",
+  ],
+  [/ECONNREFUSED|ENOTFOUND|ETIMEDOUT|closed/i, "Look at url of the target, and whether the broker runs"],
+];
 
 /** Publishes messages to one exchange. */
 export class AmqpTarget implements Target {
@@ -64,12 +92,14 @@ export class AmqpTarget implements Target {
         this.#link = await AmqpLink.open(this.#amqp, this.#options, this.#name, this.#parts, signal);
       const outcome = await this.#link.publish(messages, signal);
       if (outcome === "confirmed") return { kind: "accepted" };
-      const reason = `RabbitMQ: no queue of exchange ${JSON.stringify(exchange)} takes the routing key ${JSON.stringify(routingKey)}`;
-      return { kind: "unavailable", reason };
+      const said = `no queue of exchange ${JSON.stringify(exchange)} takes the routing key ${JSON.stringify(routingKey)}`;
+      return { kind: "unavailable", reason: sayReason("RabbitMQ", said, remedies(exchange, 0)) };
     } catch (error) {
       const { code, message } = error as ChannelProblem;
       const kind = code === PRECONDITION_FAILED ? "refused" : "unavailable";
-      return { kind, reason: `RabbitMQ: ${withoutCredentials(message, url)}` };
+      const said = withoutCredentials(message, url);
+      const reason = sayReason("RabbitMQ", said, remedies(exchange, largestBytes(messages)));
+      return { kind, reason };
     }
   }
 }

@@ -8,6 +8,7 @@ import { StartupError } from "../../source/startup-error.ts";
 import type { SendResult, SinkMessage, Target } from "../target.ts";
 import { InTurn } from "./in-turn.ts";
 import type { KafkaOptions } from "./options.ts";
+import { largestBytes, type Remedies, sayReason } from "./say-reason.ts";
 import { sendApart } from "./send-apart.ts";
 import { within } from "./within.ts";
 
@@ -24,7 +25,31 @@ const ABOUT_THE_MESSAGE: ReadonlySet<unknown> = new Set([
 ]);
 
 const DEPTH_MAX = 5;
-const REASON_LENGTH = 500;
+
+/** @param bytes The size of the message. */
+const remedies = (topic: string, bytes: number): Remedies => [
+  [
+    /MESSAGE_TOO_LARGE|RECORD_LIST_TOO_LARGE|larger|too large/i,
+    `The message has ${bytes} bytes: raise max.message.bytes of the topic ${JSON.stringify(topic)}, or send fewer fields (fields of the sink), then replay the message`,
+  ],
+  [
+    /INVALID_RECORD/,
+    `Look at the rules of the topic ${JSON.stringify(topic)} for records, such as a schema or compaction, and replay the message`,
+  ],
+  [/SASL|authentication/i, "Look at sasl (mechanism, username and password) and at tls of the target"],
+  [
+    /TOPIC_AUTHORIZATION_FAILED/,
+    `Give the user the rights Describe and Write on the topic ${JSON.stringify(topic)}`,
+  ],
+  [/CLUSTER_AUTHORIZATION_FAILED/, "Give the user the right IdempotentWrite on the cluster"],
+  [
+    /UNKNOWN_TOPIC|unknown topic|does not exist/i,
+    `Create the topic ${JSON.stringify(topic)}, or give the user the right Describe on it`,
+  ],
+  [/NOT_ENOUGH_REPLICAS/, "Fewer replicas are in sync than min.insync.replicas: look at the brokers"],
+  [/no answer within/, "Look at the brokers and the network, or raise timeout of the target"],
+  [/ECONNREFUSED|ENOTFOUND|ETIMEDOUT|connect/i, "Look at brokers of the target, and whether they run"],
+];
 
 /** Repetitions of a request by the package itself, with the same numbers. Later ones are the sink's business. */
 const RETRIES = { retries: 2, retryDelay: 250 };
@@ -79,7 +104,7 @@ export class KafkaTarget implements Target {
       return { kind: "accepted" };
     } catch (error) {
       this.#discard();
-      return this.#toResult(error);
+      return this.#toResult(error, messages);
     }
   }
 
@@ -113,13 +138,16 @@ export class KafkaTarget implements Target {
     for (const [, connection] of connections) connection.socket?.destroy();
   }
 
-  #toResult(error: unknown): SendResult {
+  #toResult(error: unknown, messages: readonly SinkMessage[]): SendResult {
+    const { topic, sasl } = this.#options;
     const chain = chainOf(error);
-    const text = [...new Set(chain.map(({ message }) => message))].join(": ").slice(0, REASON_LENGTH);
-    const password = this.#options.sasl?.password;
-    const safe = password === undefined ? text : text.replaceAll(password, "…");
-    const isRefused = chain.some(({ apiId }) => ABOUT_THE_MESSAGE.has(apiId));
-    return { kind: isRefused ? "refused" : "unavailable", reason: `Kafka: ${safe}` };
+    const codes = chain.flatMap(({ apiId }) => (typeof apiId === "string" ? [apiId] : []));
+    // The codes first, because operators look for them, and the rest of a long text is cut off.
+    const text = [...new Set([...codes, ...chain.map(({ message }) => message)])].join(": ");
+    const safe = sasl === undefined ? text : text.replaceAll(sasl.password, "…");
+    const isRefused = codes.some((code) => ABOUT_THE_MESSAGE.has(code));
+    const reason = sayReason("Kafka", safe, remedies(topic, largestBytes(messages)));
+    return { kind: isRefused ? "refused" : "unavailable", reason };
   }
 }
 

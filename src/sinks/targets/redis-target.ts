@@ -8,6 +8,21 @@ import {
 } from "../../source/tail/redis-connection.ts";
 import type { SendResult, SinkMessage, Target } from "../target.ts";
 import type { RedisTargetOptions } from "./options.ts";
+import { type Remedies, sayReason } from "./say-reason.ts";
+
+const remedies = (stream: string): Remedies => [
+  [
+    /WRONGTYPE/,
+    `The key ${JSON.stringify(stream)} holds no stream: remove it, or name another stream in the target`,
+  ],
+  [/NOPERM/, `Give the user the right to MULTI, XADD and EXEC on the key ${JSON.stringify(stream)}`],
+  [/WRONGPASS|NOAUTH|auth/i, "Look at user and password in url"],
+  [/OOM/, "Redis has no memory left: lower maxLength of the target, or raise maxmemory"],
+  [/READONLY/, "This Redis is a replica: name the primary in url"],
+  [/MISCONF/, "Redis cannot write its data to disk: look at its log"],
+  [/did not answer/, "Look at Redis and the network, or raise timeout of the target"],
+  [/ECONNREFUSED|ENOTFOUND|ETIMEDOUT|closed|connect/i, "Look at url of the target, and whether Redis runs"],
+];
 
 /** Adds messages to one stream. */
 export class RedisTarget implements Target {
@@ -55,7 +70,7 @@ export class RedisTarget implements Target {
     } catch (error) {
       if (!(error instanceof RedisError)) throw error;
       // Redis refuses for reasons that concern every message: memory, rights, a replica, a key of another type.
-      return { kind: "unavailable", reason: `Redis: ${error.message}` };
+      return this.#toUnavailable(error);
     } finally {
       signal.removeEventListener("abort", cancel);
     }
@@ -85,6 +100,10 @@ export class RedisTarget implements Target {
     const added = replies.at(-1);
     const problem = Array.isArray(added) ? added.find((reply) => reply instanceof Error) : undefined;
     if (problem === undefined) return { kind: "accepted" };
-    return { kind: "unavailable", reason: `Redis: ${problem.message}` };
+    return this.#toUnavailable(problem);
+  }
+
+  #toUnavailable({ message }: Error): SendResult {
+    return { kind: "unavailable", reason: sayReason("Redis", message, remedies(this.#options.stream)) };
   }
 }
