@@ -1,12 +1,13 @@
 /** Sinks of real nodes that are killed and frozen while writers write: nothing is lost, and almost nothing repeated. */
 import { setTimeout as pause } from "node:timers/promises";
-import { type Collection, MongoClient } from "mongodb";
+import { MongoClient } from "mongodb";
 import { expect, onTestFinished, test } from "vitest";
 import { FUZZ_FACTOR } from "../property/seed.ts";
 import { testDatabase } from "../support/mongod.ts";
 import { testConfig } from "../support/service.ts";
 import { type SpawnedService, spawnService } from "../support/spawn-service.ts";
 import { WebhookReceiver } from "../support/webhook-receiver.ts";
+import { type Counted, judgeArrived, SteadyWriter } from "./sink-world.ts";
 
 const PATIENCE = { timeout: 120_000, interval: 50 };
 /** 50 with TIDEWIRE_FUZZ=20, as under `npm run soak`. */
@@ -19,44 +20,6 @@ const UNSAVED_MAX = 250;
 const RATE = 200;
 /** How long a node works before it is killed, at random between these, in milliseconds. */
 const LIFE_MS = [8_000, 12_000] as const;
-const DOCUMENTS = 50;
-
-interface Counted {
-  _id: number;
-  n: number;
-}
-
-/** Counts documents up at a steady rate, each one in turn. */
-class Writer {
-  readonly counts: number[] = new Array(DOCUMENTS).fill(0);
-  readonly #collection: Collection<Counted>;
-  readonly #done: Promise<void>;
-  #isStopped = false;
-  writes = 0;
-
-  constructor(collection: Collection<Counted>) {
-    this.#collection = collection;
-    this.#done = this.#run();
-  }
-
-  async stop(): Promise<void> {
-    this.#isStopped = true;
-    await this.#done;
-  }
-
-  async #run(): Promise<void> {
-    const startedMs = performance.now();
-    while (!this.#isStopped) {
-      const _id = this.writes % DOCUMENTS;
-      const n = (this.counts[_id] ?? 0) + 1;
-      await this.#collection.updateOne({ _id }, { $set: { n } }, { upsert: true });
-      this.counts[_id] = n;
-      this.writes++;
-      const aheadMs = (this.writes / RATE) * 1_000 - (performance.now() - startedMs);
-      if (aheadMs > 0) await pause(aheadMs);
-    }
-  }
-}
 
 const leads = async ({ pid, adminUrl }: SpawnedService): Promise<boolean> => {
   if (pid === undefined) return false;
@@ -97,34 +60,19 @@ async function start() {
   await expect
     .poll(async () => (await sinks.findOne({ _id: "all" }))?.position ?? null, PATIENCE)
     .not.toBeNull();
-  const writer = new Writer(client.db(name).collection<Counted>("counted"));
+  const writer = new SteadyWriter(client.db(name).collection<Counted>("counted"), RATE);
   onTestFinished(() => writer.stop());
   return { receiver, nodes, leader, writer, sinks };
 }
 
 type World = Awaited<ReturnType<typeof start>>;
 
-/** Each document has counted up without a gap and without a step back, repetitions apart. @returns The repetitions. */
-function judge({ receiver, writer }: Pick<World, "receiver" | "writer">): number {
-  const seen = new Map<string, string>();
-  const values: number[][] = writer.counts.map(() => []);
-  let repeated = 0;
-  for (const { id, subject, data } of receiver.accepted) {
-    const content = `${subject} ${String(data.doc?.["n"])}`;
-    if (seen.has(id)) {
-      repeated++;
-      expect(seen.get(id)).toBe(content);
-      continue;
-    }
-    seen.set(id, content);
-    values[Number(subject)]?.push(Number(data.doc?.["n"]));
-  }
-  for (const [document, count] of writer.counts.entries())
-    expect(values[document]).toEqual(Array.from({ length: count }, (_, index) => index + 1));
-  return repeated;
-}
-
-const total = ({ counts }: Writer) => counts.reduce((sum, count) => sum + count, 0);
+/** @returns The repetitions. */
+const judge = ({ receiver, writer }: Pick<World, "receiver" | "writer">): number =>
+  judgeArrived(
+    receiver.accepted.map(({ id, subject, data }) => ({ id, subject, n: Number(data.doc?.["n"]) })),
+    writer.counts,
+  );
 
 test(
   "loses nothing and repeats almost nothing when the node that runs a sink is killed",
@@ -140,7 +88,7 @@ test(
       await node.start();
     }
     await writer.stop();
-    await expect.poll(() => new Set(receiver.ids).size, PATIENCE).toBe(total(writer));
+    await expect.poll(() => new Set(receiver.ids).size, PATIENCE).toBe(writer.total);
     const repeated = judge(world);
     const share = (100 * repeated) / receiver.accepted.length;
     console.log(
@@ -167,7 +115,7 @@ test("a holder that was frozen changes nothing when it wakes up", async () => {
   const after = receiver.accepted.length;
   await expect.poll(() => receiver.accepted.length, PATIENCE).toBeGreaterThan(after + 200);
   await writer.stop();
-  await expect.poll(() => new Set(receiver.ids).size, PATIENCE).toBe(total(writer));
+  await expect.poll(() => new Set(receiver.ids).size, PATIENCE).toBe(writer.total);
   expect((await sinks.findOne({ _id: "all" }))?.["fence" as keyof object]).toEqual(fence);
   // The frozen process had sent a few messages, which arrive at most once more.
   expect(judgeUnordered(world)).toBeLessThanOrEqual(32);
@@ -178,7 +126,7 @@ function judgeUnordered({ receiver, writer }: Pick<World, "receiver" | "writer">
   const contents = new Map(
     receiver.accepted.map(({ id, subject, data }) => [id, `${subject} ${String(data.doc?.["n"])}`]),
   );
-  expect(contents.size).toBe(total(writer));
-  expect(new Set(contents.values()).size).toBe(total(writer));
+  expect(contents.size).toBe(writer.total);
+  expect(new Set(contents.values()).size).toBe(writer.total);
   return receiver.accepted.length - contents.size;
 }
