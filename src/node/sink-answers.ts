@@ -32,7 +32,7 @@ export function sinkAnswers(
       if (!isSink(name)) return null;
       const page = { limit, ...(after === undefined ? {} : { after }) };
       const parked = await answer(() => store.parked(name, page));
-      return parked.map(({ message, excerpt, ...rest }) => ({
+      return parked.map(({ message, excerpt, rights: _, ...rest }) => ({
         ...rest,
         reason: mayReadDocuments && excerpt !== "" ? `${rest.reason}: ${excerpt}` : rest.reason,
         id: message.id,

@@ -32,6 +32,8 @@ export interface ParkedMessage {
   readonly attempts: number;
   readonly atMs: number;
   readonly parkedAtMs: number;
+  /** How often the rights of the sink had changed before. */
+  readonly rights: number;
 }
 
 /** Why a sink began again, or ended. */
@@ -63,6 +65,8 @@ export interface SinkState {
   readonly freshSeq: number;
   /** Grows with each save, so that a delayed one cannot undo a newer one. */
   readonly saves: number;
+  /** How often the rights of the sink have changed. A message that was parked before may say what they forbid now. */
+  readonly rights: number;
 }
 
 /** One run of a holder. A write of an earlier holder, or of an earlier run of the same holder, has no effect. */
@@ -116,6 +120,7 @@ export interface ParkedDocument extends StoredMessage {
   attempts: number;
   reason: string;
   excerpt: string;
+  rights: number;
   /** Whether an admin wants it to be sent again. */
   replay: boolean;
 }
@@ -137,7 +142,9 @@ export const NEW_STATE: SinkState = {
   isEmptying: false,
   freshSeq: 0,
   saves: 0,
+  rights: 0,
 };
+
 /** Whether a snapshot has begun that its holder has not completed. */
 export const isInterrupted = ({ position, lastSeq, freshSeq }: SinkState): boolean =>
   position === null && lastSeq > freshSeq;
@@ -175,7 +182,7 @@ export const toSpooledMessage = (found: SpoolDocument): SpooledMessage => ({
 /** Makes the document of a parked message. */
 export const toParkedDocument = (
   sink: string,
-  { message, reason, excerpt, attempts, atMs, parkedAtMs }: ParkedMessage,
+  { message, reason, excerpt, attempts, atMs, parkedAtMs, rights }: ParkedMessage,
 ): ParkedDocument => ({
   _id: { sink, id: message.id },
   sink,
@@ -184,6 +191,7 @@ export const toParkedDocument = (
   attempts,
   reason,
   excerpt,
+  rights,
   replay: false,
   ...toStored(message),
 });
@@ -196,4 +204,5 @@ export const toParkedMessage = (found: ParkedDocument): ParkedMessage => ({
   attempts: found.attempts,
   atMs: found.at.getTime(),
   parkedAtMs: found.parkedAt.getTime(),
+  rights: found.rights ?? 0,
 });

@@ -17,7 +17,10 @@ export interface SinkFollowerParts {
   readonly options: SinkOptions;
   readonly gateway: Pick<Gateway, "openInside">;
   readonly context: GatewayContext;
-  readonly run: Pick<SinkRun, "take" | "note" | "position" | "allow">;
+  readonly run: Pick<
+    SinkRun,
+    "take" | "note" | "position" | "allow" | "hasWaiting" | "beginDifference" | "endDifference"
+  >;
   /** The position cannot be continued: changes may be missing. */
   readonly onReset: (reason: string) => void;
   /** Why the live query cannot be followed at the moment; `null` when it is followed. */
@@ -61,6 +64,8 @@ class Following {
   #ticket = "";
   /** A snapshot is on its way, whose documents do not form a result before its end. */
   #awaitsSnapshot = false;
+  /** The documents that became visible or invisible are on their way. */
+  #awaitsDifference = false;
   #isFollowing = false;
 
   constructor(parts: SinkFollowerParts) {
@@ -105,23 +110,32 @@ class Following {
     const { run } = this.#parts;
     const messages = this.#maker.make(input.text);
     const position = input.resumeFrom === null ? null : { cursor: input.resumeFrom, ticket: this.#ticket };
+    // A position after the difference would promise that no message waits any more that says what the rights forbid.
+    const isDifference = this.#awaitsDifference && position !== null;
     const last = messages.pop();
     for (const message of messages) await run.take(message, null);
-    if (last !== undefined) await run.take(last, position);
-    else if (position !== null) run.note(position);
+    if (last !== undefined) await run.take(last, isDifference ? null : position);
+    if (isDifference) await this.#endDifference();
+    if (position !== null && (isDifference || last === undefined)) run.note(position);
     if (position !== null) this.#awaitsSnapshot = false;
     return true;
   }
 
-  #handleMessage(message: ServerMessage): boolean {
+  async #endDifference(): Promise<void> {
+    this.#awaitsDifference = false;
+    await this.#parts.run.endDifference();
+  }
+
+  async #handleMessage(message: ServerMessage): Promise<boolean> {
     const { run, onTrouble } = this.#parts;
     switch (message.type) {
       case "subscribed":
-        this.#subscribed(message);
+        await this.#subscribed(message);
         return true;
       case "watermark":
-        if (!this.#awaitsSnapshot && this.#isFollowing)
-          run.note({ cursor: message.cursor, ticket: this.#ticket });
+        if (this.#awaitsSnapshot || !this.#isFollowing) return true;
+        if (this.#awaitsDifference) await this.#endDifference();
+        run.note({ cursor: message.cursor, ticket: this.#ticket });
         return true;
       case "tickets":
         this.#ticket = message.tickets[ID] ?? this.#ticket;
@@ -140,16 +154,21 @@ class Following {
     }
   }
 
-  #subscribed({ start, reason, cursor, ticket }: SubscribedMessage): void {
+  async #subscribed({ start, reason, cursor, ticket }: SubscribedMessage): Promise<void> {
     const { run, options, onReset, onTrouble, log } = this.#parts;
     this.#ticket = ticket;
     // A sink without a snapshot reports no difference between old and new rights, so the target misses nothing.
-    const isEdit = this.#isFollowing && reason === "rights-changed" && !options.snapshot;
+    const isEdit = this.#isFollowing && reason === "rights-changed" && !options.snapshot && !run.hasWaiting;
     this.#isFollowing = true;
     onTrouble(null);
-    if (start === "reset" && isEdit)
+    if (start === "reset" && isEdit) {
+      run.beginDifference();
       log.info("the rights of the sink have changed; it goes on under the new ones");
-    else if (start === "reset") onReset(reason ?? "history-lost");
+    } else if (start === "reset") onReset(reason ?? "history-lost");
+    this.#awaitsDifference = start === "moved";
+    if (start === "moved") run.beginDifference();
+    // A connection may have ended within a difference, and the rights may be the former ones again.
+    else await run.endDifference();
     run.allow(true);
     this.#awaitsSnapshot = start === "snapshot" || (start === "reset" && options.snapshot);
     // After `moved` the difference follows, and the position is not before its end.

@@ -30,7 +30,7 @@ export class SinkLedger {
   }
 
   /** The point that was saved last. */
-  get saved(): Pick<SinkState, "position" | "ahead" | "lastSeq"> {
+  get saved(): Pick<SinkState, "position" | "ahead" | "lastSeq" | "rights"> {
     return this.#state;
   }
 
@@ -111,6 +111,11 @@ export class SinkLedger {
     const { sinkLag, sinkSpooledMessages, sinkSpooledBytes, sinkParkedMessages } = this.#metrics;
     for (const gauge of [sinkLag, sinkSpooledMessages, sinkSpooledBytes, sinkParkedMessages])
       gauge.set({ sink }, 0);
+  }
+
+  /** The rights of the sink have changed. */
+  noteRights(): void {
+    this.#set({ rights: this.#state.rights + 1 });
   }
 
   /** The sink begins again, because changes are missing. */

@@ -8,17 +8,18 @@
  *   pass. After the last attempt it is parked, and the rest of its lane follows.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { guarded } from "../metrics/guard.ts";
 import { Courier, newParcel, type Parcel } from "./courier.ts";
 import { Lanes } from "./lanes.ts";
 import { MainQueue } from "./main-queue.ts";
 import { Outage } from "./outage.ts";
 import { retryDelayMs } from "./retry-schedule.ts";
+import { RightsChange } from "./rights-change.ts";
 import { runLane } from "./run-lane.ts";
 import type { ParkedMessage, SinkPosition } from "./sink-documents.ts";
 import { AHEAD_MAX, SinkProgress } from "./sink-progress.ts";
 import type { RunEnd, SinkRunParts } from "./sink-run-parts.ts";
 import { SinkWriter } from "./sink-writer.ts";
+import { stopRun } from "./stop-run.ts";
 import { isStorable } from "./stored-message.ts";
 import type { SendResult, SinkMessage } from "./target.ts";
 
@@ -28,8 +29,6 @@ const WINDOW = 1_000;
 const SLOW_MS = 1_000;
 /** With more keys that wait for a retry, the whole sink waits. */
 const LANES_MAX = 10_000;
-/** How long messages in flight may take when the run stops, in milliseconds. */
-const STOP_MS = 5_000;
 
 type Refusal = Extract<SendResult, { kind: "refused" }>;
 
@@ -47,6 +46,7 @@ export class SinkRun {
   #isPaused: boolean;
   /** Whether the rules show the sink anything. Without claims, no rule applies. */
   #isAllowed: boolean;
+  readonly #rights: RightsChange;
   readonly #outage: Outage;
   #isOver = false;
 
@@ -75,6 +75,7 @@ export class SinkRun {
     });
     const isHalted = () => this.#isHalted;
     const sending = { ...parts, courier: this.#courier, writer: this.#writer, isHalted, failed };
+    this.#rights = new RightsChange(sending);
     const onReload = () => this.#lanes.wake();
     const onParcel = (parcel: Parcel) => {
       const { key } = parcel.message;
@@ -116,6 +117,29 @@ export class SinkRun {
   noteReset(): void {
     this.#progress.forgetKnown();
     this.#writer.touch();
+  }
+
+  /** Whether messages wait that were decided under the rights so far. */
+  get hasWaiting(): boolean {
+    return this.#courier.size > 0 || this.#parts.ledger.spooledMessages > 0;
+  }
+
+  /**
+   * The rights of the sink change: the messages that follow are the difference. Nothing is sent before `endDifference`,
+   * because a message that waits may say what the new rights forbid.
+   */
+  beginDifference(): void {
+    this.#parts.ledger.noteRights();
+    this.noteReset();
+    if (!this.hasWaiting) return;
+    this.#rights.begin();
+    this.#takeBack();
+  }
+
+  /** The difference is complete: with it, the last message of each document says what the new rights show. */
+  async endDifference(): Promise<void> {
+    await this.#rights.end();
+    this.#proceed();
   }
 
   /** Takes a point up to which nothing is to be sent. */
@@ -190,17 +214,8 @@ export class SinkRun {
 
   /** Stops: waits a moment for the messages in flight, and saves everything. */
   async stop(): Promise<void> {
-    const later = (act: () => void) => setTimeout(guarded(this.#parts, "sinks.stop", act), STOP_MS);
-    const timer = later(() => this.#courier.stop());
     this.#isPaused = true;
-    this.#courier.withdraw();
-    this.#lanes.suspend();
-    await this.#courier.idle();
-    clearTimeout(timer);
-    this.#writer.touch();
-    const late = later(() => this.#writer.end());
-    await this.#writer.flush();
-    clearTimeout(late);
+    await stopRun(this.#parts, this.#courier, this.#lanes, this.#writer);
     this.abandon();
   }
 
@@ -214,7 +229,8 @@ export class SinkRun {
   }
 
   get #isHalted(): boolean {
-    return this.#isOver || this.#isPaused || !this.#isAllowed || this.#outage.isWaiting;
+    if (this.#isOver || this.#isPaused || this.#rights.isGoingOn) return true;
+    return !this.#isAllowed || this.#outage.isWaiting;
   }
 
   #end(end: RunEnd): void {
@@ -325,7 +341,8 @@ export class SinkRun {
     if (delayMs === null) {
       log.warn({ sink: name, event: parcel.message.id, attempts, reason }, "a message was parked");
       const { message, atMs } = parcel;
-      this.#writer.park({ message, reason, excerpt, attempts, atMs, parkedAtMs: Date.now() });
+      const { rights } = ledger.saved;
+      this.#writer.park({ message, reason, excerpt, attempts, atMs, parkedAtMs: Date.now(), rights });
       ledger.noteParked(1);
       this.#left(parcel);
       if (typeof parcel.lane === "string") this.#continueLane(parcel.lane);

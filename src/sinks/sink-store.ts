@@ -9,7 +9,13 @@
  * A transaction may go on after its holder has given up waiting for the answer. So every save has a number, and a save has
  * no effect after a newer one, or in a later run of the same holder.
  */
-import { type AnyBulkWriteOperation, type ClientSession, type Collection, Long } from "mongodb";
+import {
+  type AnyBulkWriteOperation,
+  type ClientSession,
+  type Collection,
+  type FindCursor,
+  Long,
+} from "mongodb";
 import { MAJORITY_READ, MAJORITY_WRITE } from "../source/majority.ts";
 import { clientOf, type MongoAccess } from "../source/mongo.ts";
 import type { StateDatabase } from "../source/state-database.ts";
@@ -80,7 +86,11 @@ export class SinkStore {
   /** Creates the indexes, and with them the collections. A transaction cannot do that on every version of MongoDB. */
   async prepare(): Promise<void> {
     await this.#sinks.createIndex({ at: 1 });
-    await this.#spool.createIndexes([{ key: { sink: 1, lane: 1, seq: 1 } }, { key: { sink: 1, at: 1 } }]);
+    await this.#spool.createIndexes([
+      { key: { sink: 1, lane: 1, seq: 1 } },
+      { key: { sink: 1, at: 1 } },
+      { key: { sink: 1, key: 1, seq: 1 } },
+    ]);
     await this.#parked.createIndexes([
       { key: { sink: 1, "_id.id": 1 } },
       { key: { sink: 1, parkedAt: 1 } },
@@ -192,21 +202,28 @@ export class SinkStore {
     sink: string,
     lane: string | null,
     afterSeq: number,
-    { messages: most, bytes: mostBytes }: { readonly messages: number; readonly bytes: number },
+    limits: ReadLimits,
   ): Promise<{ messages: SpooledMessage[]; isAll: boolean }> {
-    const cursor = this.#spool
-      .find({ sink, lane, seq: { $gt: afterSeq } }, READ)
-      .sort({ seq: 1 })
-      .limit(most);
-    const messages: SpooledMessage[] = [];
-    let bytes = 0;
-    for await (const found of cursor) {
-      const spooled = toSpooledMessage(found);
-      messages.push(spooled);
-      bytes += sizeOf(spooled.message);
-      if (bytes >= mostBytes) return { messages, isAll: false };
-    }
-    return { messages, isAll: messages.length < most };
+    const cursor = this.#spool.find({ sink, lane, seq: { $gt: afterSeq } }, READ).sort({ seq: 1 });
+    return readSome(cursor, limits);
+  }
+
+  /**
+   * The messages of all queues by their keys, and those of one key in their order, from a message on.
+   * @returns As many as the limits allow, and at least two if there are two.
+   */
+  async spooledByKey(
+    sink: string,
+    { key, seq }: { readonly key: string; readonly seq: number },
+    limits: ReadLimits,
+  ): Promise<{ messages: SpooledMessage[]; isAll: boolean }> {
+    const rest = {
+      $or: [
+        { sink, key, seq: { $gte: seq } },
+        { sink, key: { $gt: key } },
+      ],
+    };
+    return readSome(this.#spool.find(rest, READ).sort({ key: 1, seq: 1 }), limits, 2);
   }
 
   /**
@@ -335,6 +352,28 @@ const documentOf = (sink: string, { fence, run }: SinkTurn) => ({
   fence: Long.fromBigInt(fence),
   run,
 });
+
+/** How much is read at a time. */
+interface ReadLimits {
+  readonly messages: number;
+  readonly bytes: number;
+}
+
+async function readSome(
+  found: FindCursor<SpoolDocument>,
+  { messages: most, bytes: mostBytes }: ReadLimits,
+  least = 1,
+): Promise<{ messages: SpooledMessage[]; isAll: boolean }> {
+  const messages: SpooledMessage[] = [];
+  let bytes = 0;
+  for await (const document of found.limit(most)) {
+    const spooled = toSpooledMessage(document);
+    messages.push(spooled);
+    bytes += sizeOf(spooled.message);
+    if (bytes >= mostBytes && messages.length >= least) return { messages, isAll: false };
+  }
+  return { messages, isAll: messages.length < most };
+}
 
 /** Aborts a transaction that comes too late. */
 class Outdated extends Error {

@@ -140,7 +140,8 @@ export class Sink {
     const until = AbortSignal.any([signal, over.signal]);
     const onReset = (reason: string) => {
       // They were decided under rights that have ended.
-      if (reason === "rights-changed" && ledger.spooledMessages > 0) {
+      if (reason === "rights-changed") ledger.noteRights();
+      if (reason === "rights-changed" && run.hasWaiting) {
         run.abandon();
         onEnd({ kind: "reset", reason });
         return;
@@ -247,7 +248,7 @@ export class Sink {
     onEnd: (end: RunEnd) => void,
   ): Promise<void> {
     const { store, answer } = this.#parts;
-    const { spool, parked } = this.#options;
+    const { spool } = this.#options;
     try {
       const control = await answer(() => store.control(this.#name));
       if (until.aborted || control === null) return;
@@ -268,17 +269,26 @@ export class Sink {
       const queuedMs = isOld ? await answer(() => store.firstQueuedMs(this.#name)) : null;
       if (queuedMs !== null && nowMs - queuedMs > spool.ageMs && !until.aborted)
         onEnd({ kind: "reset", reason: "spool-age" });
-      if (ledger.parked > 0) await this.#lookAtParked(run, ledger.parked - parked, until);
+      if (ledger.parked > 0) await this.#lookAtParked(run, ledger, until);
     } catch (error) {
       if (!isMongoFailure(error)) throw error; // the next tick looks again
     }
   }
 
   /** Sends parked messages again for which an admin has asked, and removes the oldest of too many. */
-  async #lookAtParked(run: SinkRun, excess: number, until: AbortSignal): Promise<void> {
+  async #lookAtParked(run: SinkRun, ledger: SinkLedger, until: AbortSignal): Promise<void> {
     const { store, answer, log } = this.#parts;
     const asked = await answer(() => store.parked(this.#name, { limit: REPLAY_MAX, replay: true }));
-    for (const message of asked) if (!until.aborted) await run.replay(message);
+    for (const message of asked) {
+      if (until.aborted) break;
+      if (message.rights === ledger.saved.rights) await run.replay(message);
+      else {
+        const { id } = message.message;
+        log.warn({ event: id }, "a parked message was removed and not sent: the sink's rights have changed");
+        run.forget(id);
+      }
+    }
+    const excess = ledger.parked - this.#options.parked;
     if (asked.length > 0 || excess <= 0 || until.aborted) return;
     const oldest = await answer(() => store.oldestParked(this.#name, Math.min(excess, REPLAY_MAX)));
     log.warn(

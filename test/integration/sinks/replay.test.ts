@@ -25,6 +25,7 @@ test("a message that is replayed while the target is slow leaves no other one be
     attempts: 1,
     atMs: 0,
     parkedAtMs: 0,
+    rights: 0,
     message: sinkMessage("old"),
   };
   await run.replay(replayed);

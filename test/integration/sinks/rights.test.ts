@@ -27,7 +27,15 @@ async function start(rule: Record<string, unknown> = OWN, sink: Record<string, u
   const store = new SinkStore(state, client);
   const stateOf = async () => (await store.states())[0];
   await expect.poll(async () => (await stateOf())?.position ?? null, PATIENCE).not.toBeNull();
-  return { ...started, receiver, client, state, stateOf, orders: started.db.collection<Order>("orders") };
+  return {
+    ...started,
+    receiver,
+    client,
+    state,
+    store,
+    stateOf,
+    orders: started.db.collection<Order>("orders"),
+  };
 }
 
 test("sends what the rules show to the user of the sink, and nothing else", async () => {
@@ -94,6 +102,73 @@ test("messages that wait are not sent while the user of the sink is revoked", as
   await revocations.undo(which);
   await receiver.holds(3);
   expect(new Set(receiver.accepted.map(({ subject }) => subject))).toEqual(new Set(["1", "2", "3"]));
+  await client.close();
+});
+
+const ONLY_OSLO = { ...OWN, filter: { owner: "%%user.sub", city: "Oslo" } };
+
+test("[G5] messages that wait say nothing any more that an edit of the rules forbids", async () => {
+  const { receiver, orders, file, service, stateOf, client } = await start();
+  await orders.insertOne({ _id: 4, owner: "ada", city: "Oslo" });
+  await receiver.holds(1);
+  await receiver.close();
+  await orders.insertMany([1, 2, 3].map((_id) => ({ _id, owner: "ada", city: _id === 1 ? "Oslo" : "Rome" })));
+  // 1 was shown before in a form that the new rule hides, 3 has left, and 4 is known to the receiver.
+  await orders.updateOne({ _id: 1 }, { $set: { city: "Rome" } });
+  await orders.updateOne({ _id: 1 }, { $set: { city: "Oslo" } });
+  await orders.deleteOne({ _id: 3 });
+  await orders.updateOne({ _id: 4 }, { $set: { city: "Rome" } });
+  await expect.poll(async () => (await stateOf())?.spooledMessages, PATIENCE).toBe(7);
+  await service.reload(toConfig({ ...file, collections: { orders: { rules: [ONLY_OSLO] } } }));
+  await expect.poll(async () => (await stateOf())?.spooledMessages, PATIENCE).toBe(4);
+  await receiver.open();
+  await receiver.holds(5);
+  await expect.poll(async () => (await stateOf())?.spooledMessages, PATIENCE).toBe(0);
+  const later = receiver.accepted.slice(1);
+  expect(later.map(({ subject, data }) => `${subject} ${data.type}`).sort()).toEqual([
+    "1 changed",
+    "2 removed",
+    "3 removed",
+    "4 removed",
+  ]);
+  expect(JSON.stringify(later)).not.toContain("Rome");
+  expect(receiver.valuesOf("1", "city")).toEqual(["Oslo"]);
+  expect((await stateOf())?.resets).toBe(0);
+  await client.close();
+});
+
+test("[G5] a sink without a snapshot drops the messages that wait when its rights change, and says so", async () => {
+  const { receiver, orders, file, service, stateOf, client } = await start(OWN, { snapshot: false });
+  await receiver.close();
+  await orders.insertMany([1, 2].map((_id) => ({ _id, owner: "ada", city: "Rome" })));
+  await expect.poll(async () => (await stateOf())?.spooledMessages, PATIENCE).toBe(2);
+  await service.reload(toConfig({ ...file, collections: { orders: { rules: [ONLY_OSLO] } } }));
+  await expect.poll(async () => (await stateOf())?.lastReset?.reason, PATIENCE).toBe("rights-changed");
+  await expect.poll(async () => (await stateOf())?.position ?? null, PATIENCE).not.toBeNull();
+  await receiver.open();
+  await orders.insertOne({ _id: 3, owner: "ada", city: "Oslo" });
+  await receiver.holds(1);
+  await receiver.rests(1_000);
+  expect(receiver.accepted.map(({ subject }) => subject)).toEqual(["3"]);
+  expect(await stateOf()).toMatchObject({ resets: 1, spooledMessages: 0 });
+  await client.close();
+});
+
+test("[G5] a message that was parked before the rights changed is removed in place of a replay", async () => {
+  const { receiver, orders, file, service, store, stateOf, client } = await start(OWN, {
+    retry: { attempts: 1 },
+  });
+  receiver.respond = () => 400;
+  await orders.insertOne({ _id: 1, owner: "ada", city: "Rome" });
+  await expect.poll(async () => (await stateOf())?.parked, PATIENCE).toBe(1);
+  await service.reload(toConfig({ ...file, collections: { orders: { rules: [ONLY_OSLO] } } }));
+  await expect.poll(async () => (await stateOf())?.parked, PATIENCE).toBe(2);
+  // The second one is `removed`, which the new rights have brought.
+  receiver.respond = () => 200;
+  expect(await store.askReplay("ada", null)).toBe(2);
+  await expect.poll(async () => (await stateOf())?.parked, PATIENCE).toBe(0);
+  await receiver.holds(1);
+  expect(receiver.accepted.map(({ data }) => data.type)).toEqual(["removed"]);
   await client.close();
 });
 

@@ -42,6 +42,7 @@ test("only the newest holder writes: a frozen one changes neither position nor s
     attempts: 1,
     atMs: 0,
     parkedAtMs: 0,
+    rights: 0,
   };
   const state = { position: { cursor: "c", ticket: "t" } };
   const writes = { spool: [spooled(1)], park: [parked] };
