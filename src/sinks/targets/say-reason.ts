@@ -1,4 +1,4 @@
-/** What an admin can do about an answer of a broker: a part of its text, and the remedy. */
+/** Remedies for the answers of a broker: a part of the text, and the action of an admin. */
 export type Remedies = readonly (readonly [part: RegExp, remedy: string])[];
 
 /** The longest text of a broker in a reason, in characters. */
