@@ -74,6 +74,7 @@ class Following {
     this.#maker = new MessageMaker({
       sink: name,
       collection: options.collection,
+      isAggregate: options.aggregate !== undefined,
       timeOf: (cursor) => timeOf(context, cursor),
     });
   }

@@ -1,5 +1,5 @@
 /** Makes CloudEvents from the messages of a live query. */
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import type { CloudEventV1 } from "cloudevents";
 import type { SinkMessage } from "./target.ts";
 
@@ -7,6 +7,8 @@ import type { SinkMessage } from "./target.ts";
 export interface MessageSource {
   readonly sink: string;
   readonly collection: string;
+  /** Whether the documents are rows of an aggregate. */
+  readonly isAggregate: boolean;
   /** The time of a cursor, in epoch milliseconds; `null` for a cursor that has none. */
   readonly timeOf: (cursor: string) => number | null;
 }
@@ -22,13 +24,21 @@ interface Change {
 
 /** 128 bits are enough to tell the documents of one commit apart, and short enough for the header of a request. */
 const ID_BYTES = 16;
+/** 72 random bits tell the makers of one sink apart. */
+const MAKER_BYTES = 9;
 
-/** Makes the messages of one sink. One commit may change a document more than once, so it counts within a commit. */
+/**
+ * Makes the messages of one sink. One commit may change a document more than once, so it counts within a commit. The rows of
+ * an aggregate are numbered instead, because their messages combine commits, and another node may combine others.
+ */
 export class MessageMaker {
   readonly #source: MessageSource;
   #cursor = "";
   /** How often each document has occurred since `#cursor` changed. */
   readonly #occurrences = new Map<string, number>();
+  /** Part of the ids of rows, so that no other maker gives the same id to another content. */
+  readonly #name = randomBytes(MAKER_BYTES).toString("base64url");
+  #rows = 0;
 
   constructor(source: MessageSource) {
     this.#source = source;
@@ -62,9 +72,13 @@ export class MessageMaker {
     return { id, key, event };
   }
 
-  /** The commit position and the `_id`. The cursor of a commit is the same string on every node. */
+  /**
+   * The commit position and the `_id`. The cursor of a commit is the same string on every node. A row has an id that is
+   * never used again: a receiver that drops repetitions must not drop a later state of the row.
+   */
   #idOf(cursor: string, key: string): string {
     const document = createHash("sha256").update(key).digest().subarray(0, ID_BYTES).toString("base64url");
+    if (this.#source.isAggregate) return `${cursor}.${document}.${this.#name}-${this.#rows++}`;
     if (cursor !== this.#cursor) {
       this.#cursor = cursor;
       this.#occurrences.clear();

@@ -21,14 +21,17 @@ export class SinkProgress {
   #position: SinkPosition | null;
   #arrivals: Arrival[] = [];
   readonly #bySeq = new Map<number, Arrival>();
+  /** Whether a message that arrives again has the same id, and says the same. */
+  readonly #hasLastingIds: boolean;
   /** Messages that an earlier run has settled, and that have not arrived again yet. */
   readonly #known: Set<string>;
   /** Settled messages of the commit that the position is not past. */
   #inCommit: string[] = [];
 
-  /** @param ahead As the run before has left it. */
-  constructor(position: SinkPosition | null, ahead: readonly string[] = []) {
+  /** @param ahead As the run before has left it; `null` if an id says nothing about a message of another run. */
+  constructor(position: SinkPosition | null, ahead: readonly string[] | null = []) {
     this.#position = position;
+    this.#hasLastingIds = ahead !== null;
     this.#known = new Set(ahead);
   }
 
@@ -40,7 +43,7 @@ export class SinkProgress {
   /** The ids of messages after the position that are settled, at most `AHEAD_MAX`: the next run does not send them again. */
   get ahead(): readonly string[] {
     // Without a position, the next run begins with other messages.
-    if (this.#position === null) return [];
+    if (this.#position === null || !this.#hasLastingIds) return [];
     const ids = [...this.#known, ...this.#inCommit];
     for (const { isSettled, id } of this.#arrivals) if (isSettled && id !== null) ids.push(id);
     return ids.slice(0, AHEAD_MAX);

@@ -56,7 +56,7 @@ export class SinkRun {
     this.#isPaused = isPaused;
     this.#isAllowed = options.as === undefined;
     const { position, ahead, lastSeq } = ledger.saved;
-    this.#progress = new SinkProgress(position, ahead);
+    this.#progress = new SinkProgress(position, options.aggregate === undefined ? ahead : null);
     this.#followed = position;
     this.#lastSeq = lastSeq;
     const failed = (error: unknown) => this.#end({ kind: "failed", error });

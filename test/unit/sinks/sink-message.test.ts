@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { MessageMaker } from "../../../src/sinks/sink-message.ts";
 
-const maker = () => new MessageMaker({ sink: "late", collection: "orders", timeOf: () => 1_000 });
+const maker = (isAggregate = false) =>
+  new MessageMaker({ sink: "late", collection: "orders", isAggregate, timeOf: () => 1_000 });
 const change = (cursor: string, id: unknown) =>
   JSON.stringify({ type: "changed", query: 1, cursor, cause: "update", doc: { _id: id, n: 1 } });
 
@@ -32,6 +33,14 @@ test("a document that one commit changes twice has two ids", () => {
   expect(
     [change("c1", "a"), change("c1", "b"), change("c1", "a")].map((text) => again.make(text)[0]?.id),
   ).toEqual(ids.slice(0, 3));
+});
+
+test("no two messages of an aggregate have one id, because another node may combine other commits in it", () => {
+  const makers = [maker(true), maker(true)];
+  // The second message is the state of a row before it went to another one and came back.
+  const messages = makers.flatMap((one) => [one.make(change("c1", "a")), one.make(change("c1", "a"))].flat());
+  expect(new Set(messages.map(({ id }) => id)).size).toBe(4);
+  for (const { id } of messages) expect(id).toMatch(/^[\x21-\x7e]{1,100}$/);
 });
 
 test("the id fits into a header, whatever the document's _id is", () => {

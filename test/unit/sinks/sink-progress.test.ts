@@ -83,3 +83,11 @@ test("a save names a bounded number of messages, and none without a position", (
   progress.settle(0);
   expect([progress.ahead, progress.held]).toEqual([[], 0]);
 });
+
+test("nothing is saved as sent ahead, nor recognised by its id, if another run gives other ids", () => {
+  const progress = new SinkProgress(at("c0"), null);
+  progress.arrive(1, "m1", at("c1"));
+  progress.arrive(2, "m2", at("c2"));
+  progress.settle(2);
+  expect([progress.ahead, progress.held]).toEqual([[], 1]);
+});
