@@ -18,7 +18,7 @@ const entry = join(root, "src", "client", "client.ts");
 /** Members of classes that no application sees, and that no message contains. Their names are shortened. */
 const INTERNAL = `
   abandoned acquire advance areNeeded askAll askLater asked attempted becameReady companion countRefusal delayMs
-  disconnected forget gotToken greeting hasBeenWelcomed hasToken heard initialOf isCurrent isDraining isReady
+  disconnected forget gotToken greeting hasBeenWelcomed hasResult hasToken heard initialOf isCurrent isDraining isReady
   isServed isUsed lastError later lay listen momentWithin nextDelayMs note noteExpiry onEnded onHidden
   onRecovering ownError pauseMs prune renewed restore resumeFailed resumePoint resumed resuming rightsMoved sendPaced
   serves startOver stateOf take takenOver trace unheard unusedStateOf upgradeMs views waitAtLeast wasEarly

@@ -208,6 +208,7 @@ export class Client<S extends object = Untyped> {
       stateOf: (key, request) =>
         this.#results.get(key)?.state ?? this.#initial.unusedStateOf(key) ?? this.#heldOf(request),
       initialOf: (key) => this.#initial.stateOf(key),
+      hasResult: (key) => this.#results.get(key)?.hasResult ?? this.#initial.unusedStateOf(key) !== undefined,
       acquire: (key, request) => this.#acquire(key, request),
       client: this,
       values,

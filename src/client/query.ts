@@ -19,6 +19,8 @@ export interface QueryHost {
   stateOf(key: string, request: LiveRequest): QueryState<Doc>;
   /** The state of a request as a server has rendered it; `undefined` if it has not. */
   initialOf(key: string): QueryState<Doc> | undefined;
+  /** Whether there is a result of a request, perhaps an empty one. */
+  hasResult(key: string): boolean;
   /** The shared result of a request. The caller must listen to it at once. */
   acquire(key: string, request: LiveRequest): LiveResult;
   /** The client itself, for the other entries of the package. */

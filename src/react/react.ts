@@ -135,15 +135,12 @@ function arrivalOf<T extends object, R>(query: Query<T, R>): Promise<void> {
  * @throws {TidewireError} Why the query has stopped, to the nearest error boundary.
  */
 export function useLiveQuerySuspense<T extends object, R>(query: Query<T, R>): QueryState<R> {
-  const shown = useRef<string | undefined>(undefined);
   const state = useLiveQuery(query);
   if (state.status === "stopped" && state.error !== undefined) throw state.error;
   // Documents that the client held already, for example those of a smaller window, are shown at once.
-  const isShown = shown.current === query.key || hostOf(query).initialOf(query.key) !== undefined;
-  const hasResult = state.status === "live" || state.data.length > 0 || isShown;
+  const hasResult = state.status === "live" || state.data.length > 0 || hostOf(query).hasResult(query.key);
   if (!hasResult && !("document" in globalThis))
     throw new Error("useLiveQuerySuspense has no result on the server; the browser renders the component");
   if (!hasResult) throw arrivalOf(query);
-  shown.current = query.key;
   return state;
 }

@@ -1,9 +1,22 @@
 /** Live queries of TanStack DB over collections that load what they need, against the service as it is. */
-import { count, createCollection, createLiveQueryCollection, eq, gt } from "@tanstack/db";
+import {
+  count,
+  createCollection,
+  createLiveQueryCollection,
+  eq,
+  gt,
+  gte,
+  isNull,
+  lt,
+  lte,
+  not,
+} from "@tanstack/db";
+import { Decimal128, Double, Long, ObjectId, UUID } from "mongodb";
 import { expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
 import { createClient } from "../../../src/client/client.ts";
 import { tidewireOnDemandOptions } from "../../../src/tanstack-db/on-demand.ts";
+import { tidewireCollectionOptions } from "../../../src/tanstack-db/tanstack-db.ts";
 import { metricOf } from "../../support/metric.ts";
 import { signToken, startTestService } from "../../support/service.ts";
 
@@ -134,4 +147,69 @@ test("an optimistic insert stays until the collection holds the written row", as
   await transaction.isPersisted.promise;
   expect(open.size).toBe(3);
   expect(sizes.every((size) => size === 3)).toBe(true);
+});
+
+// TanStack DB compares values of several types as JavaScript does, for example `5 < "9"`. Conditions are for one type.
+test.each<[string, unknown[], (string | number)[]]>([
+  [
+    "text, and what is text in the page",
+    [
+      ...[
+        "",
+        "10",
+        "9",
+        "a",
+        "B",
+        "b",
+        "\u{1f600}",
+        "\uff5e",
+        "2026-01-02",
+        "2026-01-02T03:04:05.006Z",
+        null,
+      ],
+      ...[Decimal128.fromString("9.50"), Decimal128.fromString("10"), Long.fromString("9007199254740993")],
+      ...[new Date("2026-01-02T03:04:05.006Z"), new Date("2025-01-01"), new Double(Number.NaN)],
+      ...[new ObjectId("65a5b1c2d3e4f5a6b7c8d901"), new UUID("0e02b2c3-58cc-4372-a567-0e02b2c3d479")],
+    ],
+    ["9", "b", "\uff5e", "2026", "2026-01-02T03:04:05.006Z", "65a5b1c2d3e4f5a6b7c8d901"],
+  ],
+  [
+    "numbers",
+    [
+      ...[5, 9.5, 10, new Double(Number.NaN), null, Long.fromString("9007199254740993")],
+      Decimal128.fromString("9.5"),
+    ],
+    [9.5],
+  ],
+])("a condition gives the same rows as over the whole collection: %s", async (_title, values, operands) => {
+  const { client, orders } = await setUp();
+  await orders.deleteMany({});
+  await orders.insertMany(values.map((v, _id) => ({ _id, v })) as never[]);
+  const rows = client.collection<{ _id: number; v: string }>("orders");
+  const everything = createCollection(tidewireCollectionOptions(client, rows.find()));
+  const loading = createCollection(tidewireOnDemandOptions(rows));
+  const conditions = operands.flatMap((operand) =>
+    [eq, gt, gte, lt, lte].map((compare) => ({
+      name: `${compare.name} ${operand}`,
+      of: (v: unknown) => compare(v as never, operand as never),
+    })),
+  );
+  conditions.push({ name: "isNull", of: (v) => isNull(v as never) });
+  const found = async (collection: object, where: (v: unknown) => ReturnType<typeof eq>) => {
+    const query = createLiveQueryCollection((q) =>
+      q.from({ row: collection as typeof everything }).where(({ row }) => where(row.v)),
+    );
+    await query.preload();
+    const ids = Array.from(query.values(), ({ _id }) => _id).sort((x, y) => x - y);
+    await query.cleanup();
+    return ids;
+  };
+  for (const { name, of } of conditions) {
+    expect([name, await found(loading, of)]).toEqual([name, await found(everything, of)]);
+    const negated = (v: unknown) => not(of(v));
+    expect([`not ${name}`, await found(loading, negated)]).toEqual([
+      `not ${name}`,
+      await found(everything, negated),
+    ]);
+  }
 });

@@ -3,7 +3,13 @@ import { act, Component, createElement, type ReactNode, StrictMode, Suspense, us
 import { createRoot, hydrateRoot, type Root } from "react-dom/client";
 import { renderToString } from "react-dom/server";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { type Client, createClient, type Query, type QueryState } from "../../../src/client/client.ts";
+import {
+  type Client,
+  createClient,
+  type Initial,
+  type Query,
+  type QueryState,
+} from "../../../src/client/client.ts";
 import { useLiveInfinite } from "../../../src/react/infinite.ts";
 import { useOptimisticWrite } from "../../../src/react/optimistic.ts";
 import {
@@ -28,13 +34,14 @@ interface Order {
   a?: number;
 }
 
-function setUp(lingerMs = 20) {
+function setUp(lingerMs = 20, initial?: Initial) {
   const service = new FakeService();
   const client = createClient({
     url: "http://live.test",
     WebSocket: service.WebSocket,
     transports: ["ws"],
     lingerMs,
+    ...(initial && { initial }),
   });
   const container = document.createElement("div");
   let root: Root | undefined;
@@ -286,8 +293,8 @@ function Suspended({ a = 1 }: { a?: number }): ReactNode {
   return `${status}: ${data.map(({ _id }) => _id).join()}`;
 }
 
-const withFallback = (props = {}) =>
-  createElement(Suspense, { fallback: "wait" }, createElement(Suspended, props));
+const withFallback = ({ key, ...props }: { key?: number; a?: number } = {}) =>
+  createElement(Suspense, { fallback: "wait", key }, createElement(Suspended, props));
 
 test("a component suspends until the first result is there, and not when the connection is lost after that", async () => {
   const setup = setUp();
@@ -298,6 +305,31 @@ test("a component suspends until the first result is there, and not when the con
   await act(async () => setup.service.socket.drop());
   expect(setup.container.textContent).toBe("offline: ");
   expect(setup.service.socket.of("subscribe").length).toBe(1);
+});
+
+test("a component that is mounted while the client is offline shows the empty result that the client has", async () => {
+  const setup = setUp();
+  await setup.render([withFallback({ key: 1 })]);
+  await goLive(setup, []);
+  await vi.waitFor(() => expect(setup.container.textContent).toBe("live: "));
+  await act(async () => setup.service.socket.drop());
+  await setup.render([withFallback({ key: 1 }), withFallback({ key: 2 })]);
+  // The client may be connecting again already.
+  expect(setup.container.textContent).toMatch(/^(?:(?:offline|connecting): ){2}$/);
+});
+
+test("a component suspends if the client has dropped the result with which a server had rendered the page", async () => {
+  const key = JSON.stringify({ collection: "orders", filter: { a: 1 } });
+  const results = { [key]: { docs: [], cursor: "c1", ticket: "k1" } };
+  const setup = setUp(0, { values: "json", results });
+  await setup.render(withFallback());
+  expect(setup.container.textContent).toBe("connecting: ");
+  await setup.render(null);
+  await vi.waitFor(() => expect(setup.client.state.status).toBe("idle"));
+  await setup.render(withFallback());
+  expect(setup.container.textContent).toBe("wait");
+  await goLive(setup, []);
+  await vi.waitFor(() => expect(setup.container.textContent).toBe("live: "));
 });
 
 test("a suspended component that stops throws the reason to the error boundary, and nothing renders on the server", async () => {

@@ -5,6 +5,9 @@ import { filtersOf } from "../../../src/tanstack-db/where.ts";
 
 const { PropRef } = IR;
 const field = (...path: string[]) => new PropRef(path) as never;
+const DATE = "2026-01-02T03:04:05.006Z";
+const INFINITE = ["NaN", "Infinity", "-Infinity"].map(($numberDouble) => ({ $numberDouble }));
+const MANY = Array.from({ length: 1_000 }, (_, at) => at);
 const ID = "65a5b1c2d3e4f5a6b7c8d901";
 
 test.each<[string, ReturnType<typeof eq>, object]>([
@@ -22,8 +25,39 @@ test.each<[string, ReturnType<typeof eq>, object]>([
     or(eq(field("n"), 1 as never), eq(field("m"), 2 as never)),
     { $or: [{ n: { $eq: 1 } }, { m: { $eq: 2 } }] },
   ],
-  ["a negation", not(eq(field("n"), 1 as never)), { $nor: [{ n: { $eq: 1 } }] }],
-  ["a missing value", isNull(field("n")), { n: null }],
+  [
+    "a negation, with the types that MongoDB compares otherwise",
+    not(eq(field("n"), 1 as never)),
+    { $or: [{ $nor: [{ n: { $eq: 1 } }] }, { n: { $type: ["array", "decimal"] } }] },
+  ],
+  ["a double negation", not(not(eq(field("n"), 1 as never))), { n: { $eq: 1 } }],
+  [
+    "a range of text, with the types that are text in the page",
+    gt(field("t"), "b" as never),
+    {
+      $or: [
+        { t: { $gt: "b" } },
+        { t: { $type: ["objectId", "date", "binData", "decimal", "long", "regex"] } },
+      ],
+    },
+  ],
+  [
+    "a range of dates",
+    lte(field("t"), DATE as never),
+    {
+      $or: [
+        { t: { $lte: DATE } },
+        { t: { $lte: { $date: DATE } } },
+        { t: { $type: ["objectId", "binData", "decimal", "long", "regex"] } },
+      ],
+    },
+  ],
+  [
+    "a range of text that JavaScript and MongoDB sort otherwise",
+    lte(field("t"), "\uff5e" as never),
+    { t: { $type: ["string", "objectId", "date", "binData", "decimal", "long", "regex"] } },
+  ],
+  ["a missing value", isNull(field("n")), { n: { $in: [null, ...INFINITE] } }],
   [
     "a part that the service cannot evaluate",
     and(eq(field("n"), 1 as never), like(field("t"), "%a%" as never)),
@@ -35,8 +69,13 @@ test.each<[string, ReturnType<typeof eq>, object]>([
     {},
   ],
   [
-    "a negation of what is not known exactly",
+    "a negation of what the service cannot evaluate",
     not(and(eq(field("n"), 1 as never), like(field("t"), "%a%" as never))),
+    {},
+  ],
+  [
+    "a list of more values than a filter has, in an alternative",
+    or(eq(field("n"), 1 as never), inArray(field("n"), MANY as never)),
     {},
   ],
   ["a path that is no path of MongoDB", eq(field("a.b"), 1 as never), {}],
@@ -50,10 +89,10 @@ test("without a condition, everything is loaded; in Extended JSON text is text",
 });
 
 test("the many keys of a join are several filters, because a filter has at most 1,000 values", () => {
-  const keys = Array.from({ length: 1_000 }, (_, at) => at);
-  const filters = filtersOf(inArray(field("_id"), keys as never) as never, "json") as {
-    _id: { $in: number[] };
-  }[];
+  const keys = inArray(field("_id"), MANY as never);
+  const filters = filtersOf(keys as never, "json") as { _id: { $in: number[] } }[];
   expect(filters.map(({ _id }) => _id.$in.length)).toEqual([400, 400, 200]);
-  expect(filters.flatMap(({ _id }) => _id.$in)).toEqual(keys);
+  expect(filters.flatMap(({ _id }) => _id.$in)).toEqual(MANY);
+  const narrowed = filtersOf(and(keys, eq(field("n"), 1 as never)) as never, "json");
+  expect(narrowed).toEqual(filters.map((filter) => ({ $and: [{ n: { $eq: 1 } }, filter] })));
 });
