@@ -20,7 +20,8 @@ export type { OptimisticChange };
 export interface OptimisticOptions {
   /**
    * `true`: the write waits until the client is connected, behind earlier ones, and is repeated after a failure of the
-   * network. The backend must therefore accept the same write twice. Default: `false`, it is made at once.
+   * network. The write must be a function, and the backend must accept the same write twice. Default: `false`, it is made
+   * at once.
    */
   readonly queue?: boolean;
   /**
@@ -49,7 +50,7 @@ function of<K extends object, V>(map: WeakMap<K, V>, key: K, make: () => V): V {
  * @param write The write, or a function that makes it. Its result has the `operationTime` of the write, which the
  *   driver gives to the backend.
  * @returns What the write returns, once all queries show it.
- * @throws The error of the write.
+ * @throws The error of the write; `TypeError` for a change or a queued write of another form.
  */
 export async function optimistic<T extends object, R extends object, W>(
   query: Query<T, R> | readonly Query<T, R>[],
@@ -57,6 +58,10 @@ export async function optimistic<T extends object, R extends object, W>(
   write: Promise<W> | (() => Promise<W>),
   { queue = false, holdMs = HOLD_MS }: OptimisticOptions = {},
 ): Promise<W> {
+  if (queue && typeof write !== "function")
+    throw new TypeError(
+      "a queued write is a function that makes it, because it may be made later, and repeated",
+    );
   const changes = [change].flat().map((one) => new Pending(toStep(one as object)));
   const queries = [query].flat();
   const [first] = queries;

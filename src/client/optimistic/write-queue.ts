@@ -44,8 +44,9 @@ export class WriteQueue {
       try {
         return await write();
       } catch (error) {
-        // `fetch` rejects with a TypeError if no answer has arrived. Any other error is an answer.
-        if (!(error instanceof TypeError)) throw error;
+        // `fetch` rejects with a TypeError if no answer has arrived, perhaps with that of another window. Any other error
+        // is an answer.
+        if ((error as { name?: unknown } | undefined)?.name !== "TypeError") throw error;
       }
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }

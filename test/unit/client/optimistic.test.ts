@@ -1,5 +1,5 @@
 /** Writes that are shown at once. */
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import type { Query } from "../../../src/client/client.ts";
 import { type OptimisticChange, objectId, optimistic } from "../../../src/client/optimistic/optimistic.ts";
 import { answerSnapshot, pass, scriptedClient, settle } from "../../support/scripted-client.ts";
@@ -319,6 +319,98 @@ test("a hundred writes may wait; a further one is refused, and so are all when t
   setup.client.close();
   expect(new Set(await Promise.all(waiting)).size).toBe(1);
   expect(write).not.toHaveBeenCalled();
+});
+
+test("an update that undoes an earlier one of the same document shows the document again, until both are settled", async () => {
+  const open = ({ client }: ReturnType<typeof scriptedClient>) =>
+    client.collection<Order>("orders").find({ done: false });
+  const { query, ids, tell, socket } = await live(open, [
+    { _id: 1, done: false },
+    { _id: 2, done: false },
+  ]);
+  const [first, second] = [backend(), backend()];
+  const closed = optimistic(query, { update: 1, set: { done: true } }, first.write);
+  expect(ids()).toEqual([2]);
+  const opened = optimistic(query, { update: 1, set: { done: false } }, second.write);
+  expect(ids()).toEqual([1, 2]);
+  first.answer();
+  await settle();
+  tell.removed(1);
+  expect([...ids()].sort()).toEqual([1, 2]);
+  tell.fenced();
+  await closed;
+  expect([...ids()].sort()).toEqual([1, 2]);
+  second.answer();
+  await settle();
+  tell.added({ _id: 1, done: false });
+  tell.fenced();
+  await opened;
+  expect(ids()).toEqual([2, 1]);
+  expect(socket.of("fence").length).toBe(2);
+});
+
+test("of several writes to one document, each is rolled back alone", async () => {
+  const { query, ids } = await live(all, [{ _id: 1, a: 1 }]);
+  const [first, second, third] = [backend(), backend(), backend()];
+  const failing = expect(optimistic(query, { update: 1, set: { a: 2 } }, first.write)).rejects.toThrow("no");
+  void optimistic(query, { update: 1, set: { done: true } }, second.write);
+  const removing = expect(optimistic(query, { remove: 1 }, third.write)).rejects.toThrow("no");
+  expect(ids()).toEqual([]);
+  void optimistic(query, { update: 1, set: { a: 9 } }, backend().write);
+  expect(ids()).toEqual([]);
+  first.refuse(new Error("no"));
+  await failing;
+  expect(ids()).toEqual([]);
+  third.refuse(new Error("no"));
+  await removing;
+  expect(query.getState().data).toEqual([{ _id: 1, a: 9, done: true }]);
+});
+
+test("a document that is removed and inserted again is shown as it was inserted", async () => {
+  const { query } = await live(all, [{ _id: 1, a: 1 }]);
+  void optimistic(query, { remove: 1 }, backend().write);
+  void optimistic(query, { insert: { _id: 1, a: 2 } }, backend().write);
+  expect(query.getState().data).toEqual([{ _id: 1, a: 2 }]);
+});
+
+test("the first of two updates that arrives does not settle the second one", async () => {
+  const { query, tell } = await live(all, [{ _id: 1, a: 1 }]);
+  const settled: number[] = [];
+  for (const a of [2, 3])
+    void optimistic(query, { update: 1, set: { a } }, async () => undefined).then(() => settled.push(a));
+  await settle();
+  tell.changed({ _id: 1, a: 2 });
+  await pass(200);
+  expect([settled, query.getState().data]).toEqual([[2], [{ _id: 1, a: 3 }]]);
+  tell.changed({ _id: 1, a: 3 });
+  await pass(200);
+  expect([settled, query.getState().data]).toEqual([[2, 3], [{ _id: 1, a: 3 }]]);
+});
+
+test("a function of the application that fails is reported, and spoils neither the query nor the write", async () => {
+  const uncaught = vi.fn();
+  vi.spyOn(globalThis, "queueMicrotask").mockImplementation(
+    (work) => void Promise.resolve().then(work).catch(uncaught),
+  );
+  onTestFinished(() => void vi.restoreAllMocks());
+  const { query, tell } = await live(all, [{ _id: 1, tags: [] }]);
+  const { write, answer } = backend();
+  const to = (doc: Order) => ({ ...doc, tags: [...(doc.tags as string[]), "x"] });
+  const done = optimistic(query, { update: 1, to }, write);
+  tell.changed({ _id: 1, a: 2 });
+  expect(query.getState().data).toEqual([{ _id: 1, a: 2 }]);
+  answer();
+  await settle();
+  expect(uncaught).toHaveBeenCalledTimes(1);
+  tell.fenced();
+  expect(await done).toEqual(TIME);
+});
+
+test("only a function can wait in the queue: a promise has begun, and cannot be repeated", async () => {
+  const { query, ids } = await live(all, []);
+  const write = Promise.resolve({});
+  await expect(optimistic(query, { insert: { _id: 1 } }, write, { queue: true })).rejects.toThrow(/function/);
+  expect(ids()).toEqual([]);
 });
 
 test("a query that becomes forbidden shows nothing", async () => {
