@@ -88,7 +88,7 @@ export class Overlay {
 
   remove(pending: Pending): void {
     this.#pending.delete(pending);
-    // What the service has sent until now was the effect of this change, and not of those after it.
+    // The documents that the service has sent until now have the effect of this change, and not of those after it.
     for (const other of this.#changesOf(pending.step.key)) this.#pending.set(other, this.#held(other));
     this.#last = undefined;
   }
