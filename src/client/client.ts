@@ -208,7 +208,12 @@ export class Client<S extends object = Untyped> {
       stateOf: (key, request) =>
         this.#results.get(key)?.state ?? this.#initial.unusedStateOf(key) ?? this.#heldOf(request),
       initialOf: (key) => this.#initial.stateOf(key),
-      hasResult: (key) => this.#results.get(key)?.hasResult ?? this.#initial.unusedStateOf(key) !== undefined,
+      hasResult: (key) => {
+        const result = this.#results.get(key);
+        return result === undefined
+          ? this.#initial.unusedStateOf(key) !== undefined
+          : result.view.cursor !== undefined;
+      },
       acquire: (key, request) => this.#acquire(key, request),
       client: this,
       values,

@@ -115,11 +115,6 @@ export class LiveResult implements Watcher {
     return this.#listeners.size > 0;
   }
 
-  /** Whether there are documents to show, perhaps none. */
-  get hasResult(): boolean {
-    return this.#hasResult;
-  }
-
   get state(): QueryState<Doc> {
     const docs = this.#hasResult ? this.#docs : this.#initial;
     const data = this.#overlay?.(docs) ?? docs;
