@@ -99,6 +99,8 @@ export interface PushPage {
   readonly sub?: string | undefined;
 }
 
+/** Registrations that clients have. The server's clock decides which have expired, because those of nodes differ. */
+const EXISTING = { isRemoved: false, $expr: { $gt: ["$expiresAt", "$$NOW"] } } as const;
 const PRIMARY_READ = { ...MAJORITY_READ, readPreference: "primary" } as const;
 /** Documents that are read at once. Decoding all of them in one turn would delay clients. */
 const READ_BATCH = 200;
@@ -138,17 +140,17 @@ export class PushStore {
       isNew: true,
       isRemoved: false,
     };
-    const known = await this.#collection.findOne({ _id: id, isRemoved: false }, MAJORITY_READ);
+    const known = await this.#collection.findOne({ _id: id, ...EXISTING }, MAJORITY_READ);
     if (known !== null) {
       // A later start would skip the changes that its holder has not received yet.
       const continues = known.suspended === null && known.start !== null;
       const set = { ...written, ...(continues ? {} : { start, behind: null }) };
       const renewed = await this.#collection.updateOne(
-        { _id: id, isRemoved: false },
+        { _id: id, ...EXISTING },
         { $set: set },
         MAJORITY_WRITE,
       );
-      // Its user may have removed it meanwhile. It must then count as a new one.
+      // It may have been removed, or have expired, meanwhile. It must then count as a new one.
       if (renewed.matchedCount > 0) return null;
     }
     // An estimate counts in no time. Registrations that are removed soon count, too.
@@ -164,13 +166,13 @@ export class PushStore {
   ): Promise<PushLimit | null> {
     const made = async () => {
       const found = await this.#collection
-        .find({ "identity.subject": subject, isRemoved: false }, { projection: { _id: 1 }, ...PRIMARY_READ })
+        .find({ "identity.subject": subject, ...EXISTING }, { projection: { _id: 1 }, ...PRIMARY_READ })
         .limit(most + 1)
         .toArray();
       return found.map(({ _id }) => _id);
     };
     if (!(await this.#places.take(subject, id, most, made))) return "pushPerUser";
-    // The document of one that was removed may still exist. It must then count as a new one.
+    // The document of one that was removed, or has expired, may still exist. It must then count as a new one.
     const created = { createdAt: new Date(createdAtMs), start, behind: null, pending: null };
     await this.#collection.updateOne(
       { _id: id },

@@ -185,8 +185,8 @@ function registering(state: Db, skewMs = 0) {
     signedBy: "k",
   };
   const request = { collection: "orders", filter: "{}", on: ["added"], endpoint: "https://push.example/" };
-  const put = async (id: string, pushPerUser: number) => {
-    const times = { createdAtMs: ++nowMs, expiresAtMs: nowMs + 600_000 };
+  const put = async (id: string, pushPerUser: number, lifetimeMs = 600_000) => {
+    const times = { createdAtMs: ++nowMs, expiresAtMs: nowMs + lifetimeMs };
     const keys = { p256dh: "", auth: "", data: null };
     const registration = { id, partition: 0, identity, request: { ...request, ...keys }, ...times };
     const limits = { pushPerUser, pushRegistrations: 1_000 };
@@ -207,6 +207,17 @@ test("[7.1] limits.pushPerUser holds for registrations that were removed and mad
   expect([await put("a"), await put("b")]).toEqual(["pushPerUser", "pushPerUser"]);
   expect([await put("d"), await put("e")]).toEqual([null, null]);
   expect((await list()).map(({ id }) => id)).toEqual(["d", "e"]);
+});
+
+test("[7.1] limits.pushPerUser does not count a registration that has expired, and counts it when it is renewed", async () => {
+  const { client, name } = await testDatabase();
+  const { put, list } = registering(client.db(`${name}-state`));
+  // No holder erases the expired ones.
+  expect([await put("a", 2, -1_000), await put("b", 2, -1_000)]).toEqual([null, null]);
+  expect([await put("c", 2), await put("d", 2), await put("e", 2)]).toEqual([null, null, "pushPerUser"]);
+  expect([await put("a", 2), await put("c", 2)]).toEqual(["pushPerUser", null]);
+  expect(await put("a", 3)).toBeNull();
+  expect((await list()).map(({ id }) => id)).toEqual(["c", "d", "a"]);
 });
 
 test("[7.1] limits.pushPerUser is exact over nodes whose clocks differ, for requests that arrive together", async () => {
