@@ -1,5 +1,6 @@
 import type { GatewayContext } from "../gateway/context.ts";
 import type { Gateway } from "../gateway/gateway.ts";
+import { SentRowStore } from "../sinks/sent-row-store.ts";
 import { SinkStore } from "../sinks/sink-store.ts";
 import { Sinks } from "../sinks/sinks.ts";
 import { makeTarget } from "../sinks/targets/make-target.ts";
@@ -23,15 +24,18 @@ export async function startSinks(
 ): Promise<Sinks | null> {
   if (Object.keys(config.sinks).length === 0) return null;
   const store = new SinkStore(database, client);
+  const rows = new SentRowStore(database);
   // A package that is not installed is found now, and not when this node becomes the one that sends.
   for (const [sink, { to }] of Object.entries(config.sinks))
     await (await makeTarget(to, { sink, log, metrics })).close();
   await answer(() => store.prepare());
+  await answer(() => rows.prepare());
   const leases = new LeaseStore(database);
   const sinks = new Sinks(config.sinks, {
     node,
     holder: id,
     store,
+    rows,
     leases,
     answer,
     gateway,

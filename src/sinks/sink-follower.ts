@@ -6,10 +6,13 @@ import type { Gateway } from "../gateway/gateway.ts";
 import { CLOSE_CODES } from "../protocol/close-codes.ts";
 import type { ServerMessage, SubscribedMessage } from "../protocol/messages.ts";
 import type { SinkOptions } from "./options.ts";
+import type { SentRows } from "./sent-rows.ts";
 import { identityOf, sinkContext } from "./sink-context.ts";
+import type { SinkPosition } from "./sink-documents.ts";
 import { MessageMaker } from "./sink-message.ts";
 import type { SinkRun } from "./sink-run.ts";
 import { type SinkInput, SinkTransport } from "./sink-transport.ts";
+import type { SinkMessage } from "./target.ts";
 
 /** The parts that a follower works with. */
 export interface SinkFollowerParts {
@@ -21,6 +24,8 @@ export interface SinkFollowerParts {
     SinkRun,
     "take" | "note" | "position" | "allow" | "hasWaiting" | "beginDifference" | "endDifference"
   >;
+  /** The rows that the receiver may have; `null` unless the sink sends rows of an aggregate. */
+  readonly rows: SentRows | null;
   /** The position cannot be continued: changes may be missing. */
   readonly onReset: (reason: string) => void;
   /** Why the live query cannot be followed at the moment; `null` when it is followed. */
@@ -66,6 +71,8 @@ class Following {
   #awaitsSnapshot = false;
   /** The documents that became visible or invisible are on their way. */
   #awaitsDifference = false;
+  /** The rows of a snapshot that is on its way. */
+  readonly #inSnapshot = new Set<string>();
   #isFollowing = false;
 
   constructor(parts: SinkFollowerParts) {
@@ -101,18 +108,23 @@ class Following {
   }
 
   #request(): Record<string, unknown> {
-    const { collection, snapshot } = this.#parts.options;
-    return { type: "subscribe", id: ID, collection, snapshot, ...this.#parts.run.position };
+    const { options, run, rows } = this.#parts;
+    const { collection, snapshot } = options;
+    // Changes that cancel each other would not arrive, and the receiver may have got some of them.
+    const position = rows === null ? run.position : null;
+    return { type: "subscribe", id: ID, collection, snapshot, ...position };
   }
 
   /** @returns Whether to go on with this connection. */
   async #handle(input: SinkInput): Promise<boolean> {
     if (input.kind === "message") return this.#handleMessage(input.message);
-    const { run } = this.#parts;
+    const { run, rows } = this.#parts;
     const messages = this.#maker.make(input.text);
     const position = input.resumeFrom === null ? null : { cursor: input.resumeFrom, ticket: this.#ticket };
     // A position after the difference would promise that no message waits any more that says what the rights forbid.
     const isDifference = this.#awaitsDifference && position !== null;
+    if (rows !== null && this.#awaitsSnapshot) messages.push(...this.#goneRows(rows, messages, position));
+    await rows?.note(messages);
     const last = messages.pop();
     for (const message of messages) await run.take(message, null);
     if (last !== undefined) await run.take(last, isDifference ? null : position);
@@ -120,6 +132,18 @@ class Following {
     if (position !== null && (isDifference || last === undefined)) run.note(position);
     if (position !== null) this.#awaitsSnapshot = false;
     return true;
+  }
+
+  /** The messages that remove rows of which the complete snapshot has none. */
+  #goneRows(rows: SentRows, messages: readonly SinkMessage[], position: SinkPosition | null): SinkMessage[] {
+    for (const { key } of messages) this.#inSnapshot.add(key);
+    if (position === null) return [];
+    const { cursor } = position;
+    const gone = rows.others(this.#inSnapshot);
+    this.#inSnapshot.clear();
+    return gone.flatMap((key) =>
+      this.#maker.make(JSON.stringify({ type: "removed", cursor, cause: "snapshot", _id: JSON.parse(key) })),
+    );
   }
 
   async #endDifference(): Promise<void> {
@@ -156,20 +180,24 @@ class Following {
   }
 
   async #subscribed({ start, reason, cursor, ticket }: SubscribedMessage): Promise<void> {
-    const { run, options, onReset, onTrouble, log } = this.#parts;
+    const { run, options, rows, onReset, onTrouble, log } = this.#parts;
     this.#ticket = ticket;
+    const isWhole = rows !== null && start !== "moved";
     // A sink without a snapshot reports no difference between old and new rights, so the target misses nothing.
     const isEdit = this.#isFollowing && reason === "rights-changed" && !options.snapshot && !run.hasWaiting;
     this.#isFollowing = true;
     onTrouble(null);
-    if (start === "reset" && isEdit) {
+    // All rows replace whatever the receiver has, and whatever waits for it, as a difference does.
+    if (isWhole) run.beginDifference();
+    else if (start === "reset" && isEdit) {
       run.beginDifference();
       log.info("the rights of the sink have changed; it goes on under the new ones");
     } else if (start === "reset") onReset(reason ?? "history-lost");
-    this.#awaitsDifference = start === "moved";
+    this.#awaitsDifference = start === "moved" || isWhole;
+    this.#inSnapshot.clear();
     if (start === "moved") run.beginDifference();
     // A connection may have ended within a difference, and the rights may be the former ones again.
-    else await run.endDifference();
+    else if (!isWhole) await run.endDifference();
     run.allow(true);
     this.#awaitsSnapshot = start === "snapshot" || (start === "reset" && options.snapshot);
     // After `moved` the difference follows, and the position is not before its end.

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { GuardParts } from "../metrics/guard.ts";
 import type { SinkOptions } from "./options.ts";
+import type { SentRows } from "./sent-rows.ts";
 import type { SinkTurn } from "./sink-documents.ts";
 import type { SinkLedger } from "./sink-ledger.ts";
 import type { SinkStore } from "./sink-store.ts";
@@ -23,6 +24,8 @@ export interface SinkRunParts extends GuardParts {
   readonly answer: <T>(ask: () => Promise<T>) => Promise<T>;
   readonly target: Target;
   readonly ledger: SinkLedger;
+  /** The rows that the receiver may have; `null` unless the sink sends rows of an aggregate. */
+  readonly rows: SentRows | null;
   /** Whether this process still holds the lease. A process that was frozen learns it only by asking. */
   readonly isHeld: () => boolean;
   readonly log: Logger;

@@ -303,12 +303,13 @@ export class SinkRun {
   }
 
   #accepted(parcel: Parcel): void {
-    const { ledger, log, name } = this.#parts;
+    const { ledger, rows, log, name } = this.#parts;
     if (this.#outage.isGoingOn) log.info({ sink: name }, "the target takes messages again");
     if (ledger.trouble !== null) ledger.noteTrouble(null);
     this.#outage.end();
     this.#courier.hurry();
     ledger.noteDelivered();
+    rows?.noteAccepted(parcel.message);
     this.#writer.noteAccepted();
     this.#left(parcel);
     if (parcel.lane !== undefined && parcel.lane !== null) this.#continueLane(parcel.lane);

@@ -8,6 +8,8 @@ import type { Metrics } from "../metrics/metrics.ts";
 import { Lease, type LeaseParts, type LeaseTerm } from "../source/lease.ts";
 import { isMongoFailure } from "../source/mongo.ts";
 import type { SinkOptions } from "./options.ts";
+import type { SentRowStore } from "./sent-row-store.ts";
+import { SentRows } from "./sent-rows.ts";
 import { isInterrupted, type SinkTurn } from "./sink-documents.ts";
 import { followSink } from "./sink-follower.ts";
 import { SinkLedger } from "./sink-ledger.ts";
@@ -24,6 +26,7 @@ export interface SinkParts extends GuardParts {
   /** A name of this process that no other has. */
   readonly holder: string;
   readonly store: SinkStore;
+  readonly rows: SentRowStore;
   readonly leases: LeaseParts["store"];
   readonly answer: LeaseParts["answer"];
   readonly gateway: Pick<Gateway, "openInside">;
@@ -53,7 +56,8 @@ export class Sink {
 
   constructor(name: string, options: SinkOptions, parts: SinkParts) {
     this.#name = name;
-    this.#options = options;
+    // Each start sends all rows: a successor could not tell which state of a row the receiver has.
+    this.#options = options.aggregate === undefined ? options : { ...options, snapshot: true };
     this.#parts = { ...parts, log: parts.log.child({ sink: name }) };
   }
 
@@ -112,7 +116,8 @@ export class Sink {
           await pause(TICK_MS, signal);
           continue;
         }
-        if (isInterrupted(begun.state)) this.#noteReset(ledger, "snapshot-interrupted");
+        const isAggregate = this.#options.aggregate !== undefined;
+        if (isInterrupted(begun.state) && !isAggregate) this.#noteReset(ledger, "snapshot-interrupted");
         log.info({ fence: String(term.fence) }, "this node runs the sink");
         const holding = { term, turn, ledger, target, ask, isPaused, signal };
         const end = await this.#runOnce(holding);
@@ -133,7 +138,9 @@ export class Sink {
       ends.push(why);
       over.abort();
     };
-    const parts = { name: this.#name, options: this.#options, turn, store, target, ledger };
+    const failed = (error: unknown) => onEnd({ kind: "failed", error });
+    const rows = await this.#takeOverRows(turn, ask, failed);
+    const parts = { name: this.#name, options: this.#options, turn, store, target, ledger, rows };
     const isHeld = () => term.isHeld;
     const run = new SinkRun({ ...parts, isHeld, answer: ask, onEnd, log, metrics }, isPaused);
     await run.start();
@@ -163,6 +170,7 @@ export class Sink {
       gateway,
       context,
       run,
+      rows,
       onReset,
       onTrouble,
       log,
@@ -176,14 +184,22 @@ export class Sink {
       });
     });
     const ticker = setInterval(tick, TICK_MS).unref();
-    const fail = (error: unknown) => onEnd({ kind: "failed", error });
-    await followSink(follower, until).catch(fail);
+    await followSink(follower, until).catch(failed);
     clearInterval(ticker);
     // A former holder must not send anything more. This node still holds the lease when it stops by itself.
     if (ends.length === 0 && !term.signal.aborted) await run.stop();
     run.abandon();
     ledger.retire();
     return ends[0] ?? null;
+  }
+
+  async #takeOverRows(
+    { run }: SinkTurn,
+    answer: Ask,
+    failed: (error: unknown) => void,
+  ): Promise<SentRows | null> {
+    if (this.#options.aggregate === undefined) return null;
+    return SentRows.takeOver({ name: this.#name, run, rows: this.#parts.rows, answer, failed });
   }
 
   /** Reacts to the end of a run. @returns Whether there is to be another one. */
@@ -284,7 +300,10 @@ export class Sink {
       if (message.rights === ledger.saved.rights) await run.replay(message);
       else {
         const { id } = message.message;
-        log.warn({ event: id }, "a parked message was removed and not sent: the sink's rights have changed");
+        log.warn(
+          { event: id },
+          "a parked message was removed and not sent: it is older than the sink's rights or rows",
+        );
         run.forget(id);
       }
     }

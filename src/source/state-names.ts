@@ -20,6 +20,7 @@ export const STATE_COLLECTIONS = [
   "ruleSets",
   "rules",
   "sinkParked",
+  "sinkRows",
   "sinkSpool",
   "sinks",
   "urlKeys",

@@ -43,6 +43,7 @@ export async function sinkRuns() {
         store,
         answer: (ask) => ask(),
         target,
+        rows: null,
         ledger: new SinkLedger("late", begun.state, createMetrics()),
         isHeld: () => true,
         onEnd: (end) => ends.push(end),
