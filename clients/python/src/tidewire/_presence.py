@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
@@ -36,6 +36,8 @@ class _Stay:
         self.error: TidewireError | None = None
         # The connections on which a request waits, which takes the data of the moment in which it is sent.
         self.waiting: set[Link] = set()
+        # The connections on which the service has confirmed the entry. Some may be closed since.
+        self.confirmed: set[Link] = set()
         # Replaced at each change of the status.
         self.changed = asyncio.Event()
 
@@ -98,10 +100,14 @@ class Rooms:
         for stay in list(self._by_room.values()):
             self._ask(stay, link)
 
-    def disconnected(self) -> None:
+    def lost(self, links: Iterable[Link]) -> None:
+        """A connection has broken. These are left, and a handover may have entered on one of them already."""
+        left = set(links)
         for stay in self._by_room.values():
-            stay.waiting.clear()
-            stay.set("entering", stay.error)
+            stay.waiting &= left
+            stay.confirmed &= left
+            if not stay.confirmed:
+                stay.set("entering", stay.error)
 
     def stop(self, error: TidewireError | None) -> None:
         for stay in list(self._by_room.values()):
@@ -120,6 +126,7 @@ class Rooms:
                 link.send({"type": "leave", "id": entry_id})
         elif kind == "entered":
             stay.attempts = 0
+            stay.confirmed.add(link)
             stay.set("present")
         elif kind == "error":
             self._refused(stay, link, message)

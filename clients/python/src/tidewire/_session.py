@@ -315,14 +315,14 @@ class Session:
         link.end()
         if link is self._next:
             self._next = None
-            self._subscriptions.lost(link, self._links())
+            self._lost(link)
             # The current connection still delivers. When it ends, the client connects again.
             active = self._link
             if active is not None and active.is_draining:
                 self._later(self._reconnect.next_delay_ms(), lambda: self._move_from(active))
             return
         self._link, self._next = self._next, None
-        self._subscriptions.lost(link, self._links())
+        self._lost(link)
         if self._link is not None:
             # The old connection broke before the new one had answered every request.
             self._subscriptions.taken_over(self._link)
@@ -332,6 +332,10 @@ class Session:
         if link.last_error is not None:
             error = from_message(link.last_error)
         self._come_back(BROKEN if is_too_early else code, error)
+
+    def _lost(self, link: Link) -> None:
+        self._subscriptions.lost(link, self._links())
+        self._rooms.lost(self._links())
 
     def _come_back(self, code: int, error: TidewireError) -> None:
         self._renewal.stop()
@@ -346,7 +350,6 @@ class Session:
             return
         log.info("disconnected, next attempt in %d ms: %s", step.delay_ms, error)
         self._subscriptions.disconnected(error)
-        self._rooms.disconnected()
         self._set_status("offline", error)
         self._later(step.delay_ms, lambda: self._connect(step.with_new_token))
 
