@@ -15,6 +15,8 @@ export interface Parcel {
   readonly attempts: number;
   /** The queue of the spool that holds it; `undefined` if it is in memory alone. A message in memory may be copied to the spool. */
   lane: string | null | undefined;
+  /** Whether the state database can hold it; `undefined` until that was judged, which may take some milliseconds. */
+  isStorable?: boolean;
 }
 
 /** A message that has just arrived. */
@@ -36,6 +38,8 @@ export interface CourierEvents {
   readonly failed: (error: unknown) => void;
 }
 
+/** Messages that are in memory before they go to the spool. */
+export const WINDOW = 1_000;
 /** Messages on their way take at most about this much memory, in bytes. */
 const BYTES_MAX = 16 * 1_048_576;
 /** A message leaves the spool by a transaction, which is slower than a write of the position, and covers more messages. */

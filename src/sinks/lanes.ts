@@ -7,6 +7,8 @@ interface Lane {
   hasMore: boolean;
 }
 
+/** With more keys that wait for a retry, the whole sink waits. */
+export const LANES_MAX = 10_000;
 /** Lanes whose messages are in memory at the same time. */
 const RUNNING_MAX = 8;
 /** The longest delay of a timer, in milliseconds. */

@@ -44,9 +44,9 @@ export class SinkProgress {
   get ahead(): readonly string[] {
     // Without a position, the next run begins with other messages.
     if (this.#position === null || !this.#hasLastingIds) return [];
-    const ids = [...this.#known, ...this.#inCommit];
-    for (const { isSettled, id } of this.#arrivals) if (isSettled && id !== null) ids.push(id);
-    return ids.slice(0, AHEAD_MAX);
+    const ids = this.#arrivals.flatMap(({ isSettled, id }) => (isSettled && id !== null ? [id] : []));
+    // Those of an earlier run come last, because some of them may never arrive again.
+    return [...ids, ...this.#inCommit, ...this.#known].slice(0, AHEAD_MAX);
   }
 
   /** Messages that have arrived after the position. */

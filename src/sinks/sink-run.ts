@@ -8,8 +8,9 @@
  *   pass. After the last attempt it is parked, and the rest of its lane follows.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { Courier, newParcel, type Parcel } from "./courier.ts";
-import { Lanes } from "./lanes.ts";
+import { copyable, isParcelStorable } from "./copyable.ts";
+import { Courier, newParcel, type Parcel, WINDOW } from "./courier.ts";
+import { LANES_MAX, Lanes } from "./lanes.ts";
 import { MainQueue } from "./main-queue.ts";
 import { Outage } from "./outage.ts";
 import { retryDelayMs } from "./retry-schedule.ts";
@@ -20,17 +21,10 @@ import { AHEAD_MAX, SinkProgress } from "./sink-progress.ts";
 import type { RunEnd, SinkRunParts } from "./sink-run-parts.ts";
 import { SinkWriter } from "./sink-writer.ts";
 import { stopRun } from "./stop-run.ts";
-import { isStorable } from "./stored-message.ts";
-import type { SendResult, SinkMessage } from "./target.ts";
+import type { Refusal, SendResult, SinkMessage } from "./target.ts";
 
-/** Messages that are in memory before they go to the spool. */
-const WINDOW = 1_000;
 /** How long messages wait for a slow target in memory before they go to the spool, in milliseconds. */
 const SLOW_MS = 1_000;
-/** With more keys that wait for a retry, the whole sink waits. */
-const LANES_MAX = 10_000;
-
-type Refusal = Extract<SendResult, { kind: "refused" }>;
 
 /** One run: from the state that the holder has found, until the lease, the target or the spool ends it. */
 export class SinkRun {
@@ -262,8 +256,7 @@ export class SinkRun {
    * first, because it finds these only in the live query.
    */
   #copyToSpool(): void {
-    for (const parcel of this.#courier.unsaved()) {
-      if (!isStorable(parcel.message, parcel.bytes)) continue; // it may still reach the target
+    for (const parcel of copyable(this.#courier.unsaved())) {
       this.#spool(parcel, null);
       parcel.lane = null;
     }
@@ -274,7 +267,7 @@ export class SinkRun {
     const { seq, message, bytes, atMs, attempts } = parcel;
     const { ledger, options, name, log } = this.#parts;
     if (parcel.lane === undefined) {
-      if (!isStorable(message, bytes)) {
+      if (!isParcelStorable(parcel)) {
         log.error(
           { sink: name, event: message.id },
           "a message is too large for the state database, and is lost",
@@ -327,8 +320,16 @@ export class SinkRun {
 
   #settle(seq: number): void {
     this.#progress.settle(seq);
+    if (this.#progress.held < AHEAD_MAX) return;
     // One message that takes long must not hold the position back for ever, because the save names all that came after it.
-    if (this.#progress.held >= AHEAD_MAX) this.#copyToSpool();
+    const { ledger, options } = this.#parts;
+    for (const parcel of this.#courier.unsaved()) {
+      // A copy only spares repetitions, so it must not be the reason for a reset.
+      const hasRoom = ledger.spooledBytes + parcel.bytes <= options.spool.bytes;
+      if (this.#progress.held < AHEAD_MAX / 2 || !hasRoom || !isParcelStorable(parcel)) return;
+      this.#spool(parcel, null);
+      parcel.lane = null;
+    }
   }
 
   #refused(parcel: Parcel, { reason, excerpt = "", retryAfterMs = 0 }: Refusal): void {

@@ -28,6 +28,8 @@ const BUFFER_BYTES = 1_048_576;
  * was accepted since the last write, so that a longer time means more repetitions.
  */
 const POSITION_GAP_MS = 2;
+/** By so many ids of messages after the position the pause grows by its length, because each write contains all of them. */
+const AHEAD_STEP = 40;
 const RETRY_FIRST_MS = 50;
 const RETRY_MAX_MS = 2_000;
 
@@ -125,7 +127,8 @@ export class SinkWriter {
       this.#parts.saved(accepted);
       this.#notify();
       const isPositionAlone = writes.spool.length + writes.delivered.length === 0;
-      if (isPositionAlone && this.#isDirty) await sleep(POSITION_GAP_MS);
+      const gapMs = POSITION_GAP_MS * (1 + writes.state.ahead.length / AHEAD_STEP);
+      if (isPositionAlone && this.#isDirty) await sleep(gapMs);
     }
     this.#isRunning = false;
   }

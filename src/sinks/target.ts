@@ -27,6 +27,9 @@ export type SendResult =
   /** The receiver wants no more messages. The sink is disabled. */
   | (Failure & { readonly kind: "gone" });
 
+/** The receiver has answered, and does not take a message. */
+export type Refusal = Extract<SendResult, { kind: "refused" }>;
+
 /** Sends messages to one receiver. */
 export interface Target {
   /** How many messages one call may carry. 1 unless the target supports batches. */

@@ -68,6 +68,21 @@ test("one message that takes long holds the position back for a bounded number o
   second.abandon();
 });
 
+test("one message that takes long resets no sink, however small its spool is", async () => {
+  const { begin, stateOf, ends } = await sinkRuns();
+  const { target } = targetThatHolds("m1");
+  const spool = { bytes: 400, ageMs: 60_000 };
+  const run = await begin(target, { spool });
+  run.note(at(0));
+  for (let n = 1; n <= 300; n++) {
+    // The second half of the messages waits behind the one that takes long.
+    await run.take(message(n, n > 200 && n % 2 === 0 ? "k1" : `k${n}`), at(n));
+  }
+  await expect.poll(async () => (await stateOf())?.delivered, PATIENCE).toBe(249);
+  expect(ends).toEqual([]);
+  run.abandon();
+});
+
 test("the order of a document holds if a run ends while the target is slow and the spool has begun", async () => {
   const { begin, stateOf } = await sinkRuns();
   const never = deferred();

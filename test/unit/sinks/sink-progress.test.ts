@@ -45,7 +45,7 @@ test("the next run learns which messages after the position are settled, and tak
   expect(next.ahead).toEqual(["m2", "m4"]);
   expect([1, 2, 3].map((n) => next.arrive(10 + n, `m${n}`, at(`c${n}`)))).toEqual([false, true, false]);
   // A run that ends before the rest has arrived again hands the knowledge on.
-  expect(next.ahead).toEqual(["m4", "m2"]);
+  expect(next.ahead).toEqual(["m2", "m4"]);
   next.settle(11);
   expect(next.position).toEqual(at("c2"));
   expect(next.ahead).toEqual(["m4"]);
@@ -90,4 +90,14 @@ test("nothing is saved as sent ahead, nor recognised by its id, if another run g
   progress.arrive(2, "m2", at("c2"));
   progress.settle(2);
   expect([progress.ahead, progress.held]).toEqual([[], 1]);
+});
+
+test("ids of an earlier run that never arrive again take no room from the others", () => {
+  const stale = Array.from({ length: AHEAD_MAX }, (_, n) => `old${n}`);
+  const progress = new SinkProgress(at("c0"), stale);
+  progress.arrive(1, "m1", at("c1"));
+  progress.arrive(2, "m2", at("c2"));
+  progress.settle(2);
+  expect(progress.ahead[0]).toBe("m2");
+  expect(progress.ahead).toHaveLength(AHEAD_MAX);
 });
