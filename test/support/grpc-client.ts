@@ -13,10 +13,11 @@ import { signToken } from "./service.ts";
 export type Claims = Record<string, unknown> | null;
 
 const withToken =
-  (claims: Claims): Interceptor =>
+  (claims: Claims, expiresInSeconds?: number): Interceptor =>
   (next) =>
   async (request) => {
-    if (claims !== null) request.header.set("authorization", `Bearer ${await signToken(claims)}`);
+    if (claims !== null)
+      request.header.set("authorization", `Bearer ${await signToken(claims, expiresInSeconds)}`);
     return next(request);
   };
 
@@ -26,8 +27,8 @@ export const grpcUrl = ({ grpcAddress }: Pick<Service, "grpcAddress">): string =
 };
 
 /** A client of the service as the user of these claims. */
-export function grpcClient(service: Pick<Service, "grpcAddress">, claims: Claims) {
-  const interceptors = [withToken(claims)];
+export function grpcClient(service: Pick<Service, "grpcAddress">, claims: Claims, expiresInSeconds?: number) {
+  const interceptors = [withToken(claims, expiresInSeconds)];
   return createClient(LiveQueries, createGrpcTransport({ baseUrl: grpcUrl(service), interceptors }));
 }
 

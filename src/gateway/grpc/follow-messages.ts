@@ -137,12 +137,12 @@ function toInit(message: ServerMessage, wantsSnapshot: boolean): Init | null {
     case "reset":
       return { case: "reset", value: { reason: REASONS[message.reason], ticket: message.ticket } };
     case "tickets": {
-      // A stream has one subscription.
-      const [ticket = ""] = Object.values(message.tickets);
-      return { case: "ticket", value: { ticket } };
+      // A stream has one subscription. An empty ticket would replace the one that the client holds.
+      const [ticket] = Object.values(message.tickets);
+      return ticket === undefined ? null : { case: "ticket", value: { ticket } };
     }
     case "expiring":
-      return { case: "expiring", value: { inMs: BigInt(message.inMs) } };
+      return { case: "expiring", value: { inMs: wholeMs(message.inMs) } };
     case "draining":
       return { case: "draining", value: { withinMs: message.withinMs } };
     case "unsubscribed":
@@ -152,13 +152,16 @@ function toInit(message: ServerMessage, wantsSnapshot: boolean): Init | null {
   }
 }
 
+/** The `exp` of a token may have a fraction (RFC 7519, 2), and an int64 may not. */
+const wholeMs = (ms: number): bigint => BigInt(Math.round(ms));
+
 function toWelcome({ connection, node, heartbeat, user, expires, reconnect, limits }: WelcomeMessage) {
   return {
     connection,
     node,
     heartbeatMs: heartbeat,
     ...(user === null ? {} : { user }),
-    ...(expires === null ? {} : { expiresAtMs: BigInt(expires) }),
+    ...(expires === null ? {} : { expiresAtMs: wholeMs(expires) }),
     reconnect: { ...reconnect },
     limits: { ...limits },
   };

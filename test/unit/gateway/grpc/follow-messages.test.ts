@@ -76,3 +76,21 @@ test("newer tickets arrive as the ticket of the only subscription", () => {
     value: { ticket: "t" },
   });
 });
+
+test("a message without a ticket is left out, because an empty ticket would replace the held one", () => {
+  expect(fromMessage({ type: "tickets", tickets: {} }, true)).toBeNull();
+});
+
+test("the end of a token is announced in whole milliseconds", () => {
+  const welcome = {
+    type: "welcome",
+    connection: "c",
+    node: "n",
+    heartbeat: 25_000,
+    user: null,
+    expires: 1_764_510_000_123.5,
+    reconnect: { minMs: 1, maxMs: 2, factor: 2, stableAfterMs: 3 },
+    limits: {},
+  } as const;
+  expect(fromMessage(welcome, true)?.message.value).toMatchObject({ expiresAtMs: 1_764_510_000_124n });
+});
