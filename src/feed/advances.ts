@@ -29,6 +29,10 @@ class Waiter {
   expire(): void {
     this.#done.reject(new TidewireError("unavailable", "the change stream is behind: try again later"));
   }
+
+  leave(): void {
+    this.#done.reject(abandoned());
+  }
 }
 
 /** Wakes the callers that wait for the head of the stream to advance. */
@@ -51,12 +55,22 @@ export class Advances {
   /**
    * Settles when a condition is true. The condition is checked at once, at each `announce`, and after `againMs`.
    * @param againMs In milliseconds, for a condition that the passing of time makes true.
-   * @throws {TidewireError} `unavailable` after `timeoutMs`, or the error of the condition.
+   * @param gone Aborted when the caller no longer waits.
+   * @throws {TidewireError} `unavailable` after `timeoutMs`, or when the caller no longer waits; or the error of the
+   *   condition.
    */
-  async until(isDone: () => boolean, timeoutMs: number, againMs = timeoutMs): Promise<void> {
+  async until(
+    isDone: () => boolean,
+    timeoutMs: number,
+    againMs = timeoutMs,
+    gone?: AbortSignal,
+  ): Promise<void> {
     if (isDone()) return;
+    if (gone?.aborted === true) throw abandoned();
     const waiter = new Waiter(isDone);
+    const leave = () => waiter.leave();
     const timeout = setTimeout(() => waiter.expire(), timeoutMs);
+    gone?.addEventListener("abort", leave);
     const again = setTimeout(() => waiter.check(), Math.min(againMs, timeoutMs));
     this.#waiters.add(waiter);
     try {
@@ -64,7 +78,10 @@ export class Advances {
     } finally {
       clearTimeout(timeout);
       clearTimeout(again);
+      gone?.removeEventListener("abort", leave);
       this.#waiters.delete(waiter);
     }
   }
 }
+
+const abandoned = () => new TidewireError("unavailable", "the caller no longer waits");

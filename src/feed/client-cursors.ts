@@ -129,17 +129,19 @@ export class ClientCursors {
    * Settles when the published head has passed an operation time, in the form of the drivers, or when the caller was
    * sent a change of that time or later. So the length of the wait reveals nothing about writes that the caller may not
    * see.
-   * @throws {TidewireError} `unavailable` after `timeoutMs`.
+   * @param gone Aborted when the caller no longer waits.
+   * @throws {TidewireError} `unavailable` after `timeoutMs`, or when the caller no longer waits.
    */
   publishedReached(
     { t, i }: { t: number; i: number },
     hasBeenSent: (clusterTime: bigint) => boolean,
     timeoutMs: number,
+    gone?: AbortSignal,
   ): Promise<void> {
     const clusterTime = clusterTimeOf(t, i);
     const isDone = () => hasBeenSent(clusterTime) || this.#hasPublished(clusterTime);
     const againMs = this.#publishedHead.passesAtMs(clusterTime) - this.#nowMs();
-    return this.#timeline.advances.until(isDone, timeoutMs, againMs);
+    return this.#timeline.advances.until(isDone, timeoutMs, againMs, gone);
   }
 
   #hasPublished(clusterTime: bigint): boolean {

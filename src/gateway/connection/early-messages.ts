@@ -15,6 +15,8 @@ export interface Arrived {
   readonly incoming: Incoming;
   readonly atMs: number;
   readonly refused: Refused | undefined;
+  /** Aborted when the client no longer waits for the answer. */
+  readonly gone: AbortSignal | undefined;
 }
 
 /** [3.1] Messages that wait, in order, until the token of their connection is verified. */

@@ -77,12 +77,13 @@ export class Inbox {
    * Takes one message. A slow message delays no other one, except that messages wait in order for the check of the
    * first token.
    * @param refused Reports an error of the message instead of an `error` message, unless the error ends the connection.
+   * @param gone Aborted when the client no longer waits for the answer to a fence.
    */
-  receive(incoming: Incoming, nowMs: number, refused?: Refused): void {
+  receive(incoming: Incoming, nowMs: number, refused?: Refused, gone?: AbortSignal): void {
     this.heard();
     const connection = this.#connection;
     if (connection.isClosed) return;
-    const message: Arrived = { incoming, atMs: nowMs, refused };
+    const message: Arrived = { incoming, atMs: nowMs, refused, gone };
     if (connection.login.isChecking || this.#early?.areWaiting === true) {
       void this.#run(() => this.#wait(message));
       return;
@@ -115,7 +116,7 @@ export class Inbox {
     return this.#isAuthenticatedByRequest && !this.#helloIsOver;
   }
 
-  async #handle({ incoming, atMs: nowMs, refused }: Arrived): Promise<void> {
+  async #handle({ incoming, atMs: nowMs, refused, gone }: Arrived): Promise<void> {
     const connection = this.#connection;
     if (connection.isClosed) return;
     const isFirst = !connection.isOpen;
@@ -128,7 +129,7 @@ export class Inbox {
         (message.type === "unsubscribe" && connection.subscriptions.has(message.id)) ||
         (message.type === "leave" && connection.context.presence?.has(connection, message.id) === true);
       if (!givesBack) this.#rates.charge(message, incoming.bytes, nowMs);
-      const handled = this.#dispatch(message);
+      const handled = this.#dispatch(message, gone);
       if (!isFirst && (message.type === "hello" || message.type === "subscribe")) this.#helloIsOver = true;
       await handled;
     } catch (error) {
@@ -152,7 +153,7 @@ export class Inbox {
     }
   }
 
-  async #dispatch(message: ClientMessage): Promise<void> {
+  async #dispatch(message: ClientMessage, gone: AbortSignal | undefined): Promise<void> {
     const connection = this.#connection;
     switch (message.type) {
       case "hello":
@@ -164,7 +165,7 @@ export class Inbox {
       case "refresh":
         return handleRefresh(connection, message);
       case "fence":
-        return handleFence(connection, message);
+        return handleFence(connection, message, gone);
       case "enter":
         return handleEnter(connection, message);
       case "leave":

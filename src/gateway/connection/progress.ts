@@ -86,20 +86,24 @@ export class Progress {
   }
 
   /**
-   * Settles when nothing is missing on any subscription of this connection, or the connection has ended.
+   * Settles when nothing is missing on any subscription of this connection, the connection has ended, or the caller no
+   * longer waits.
    * @param then Called in the turn in which nothing is missing.
+   * @param gone Aborted when the caller no longer waits.
    * @throws {TidewireError} `unavailable` at `deadlineMs`.
    */
-  async caughtUp(deadlineMs: number, then: () => void): Promise<void> {
+  async caughtUp(deadlineMs: number, then: () => void, gone?: AbortSignal): Promise<void> {
     let isLate = false;
     const late = guarded(this.#guard, "progress.late", () => {
       isLate = true;
       this.#subscriptions.changes.notify();
     });
+    const left = guarded(this.#guard, "progress.left", () => this.#subscriptions.changes.notify());
     const timer = setTimeout(late, deadlineMs - Date.now());
+    gone?.addEventListener("abort", left);
     try {
       while (this.#subscriptions.pending.size > 0 || !this.#catchesUp()) {
-        if (this.#isOver) return;
+        if (this.#isOver || gone?.aborted === true) return;
         if (isLate) {
           throw new TidewireError(
             "unavailable",
@@ -113,9 +117,10 @@ export class Progress {
           ? caughtUp
           : Promise.race([caughtUp, this.#feed.timeline.settles]));
       }
-      then();
+      if (gone?.aborted !== true) then();
     } finally {
       clearTimeout(timer);
+      gone?.removeEventListener("abort", left);
     }
   }
 

@@ -24,24 +24,24 @@ export class Call {
   readonly response: CallResponse;
   /** The client's address, for limits and the log. */
   readonly address: string;
-  /** Why the call is refused, if it is. */
-  readonly refusal: Error | null;
   readonly #guard: GuardParts;
   #passedBytes = 0;
 
   constructor(
     { request, response }: { readonly request: CallRequest; readonly response: CallResponse },
     address: string,
-    refusal: Error | null,
     guard: GuardParts,
   ) {
     this.request = request;
     this.response = response;
     this.address = address;
-    this.refusal = refusal;
     this.#guard = guard;
     // A client that leaves during a write is noticed by "close".
     response.on("error", NOTHING_TO_DO);
+    response.once(
+      "finish",
+      guarded(guard, "grpc.finish", () => this.#stopReading()),
+    );
   }
 
   /** Bytes of the answer that the client's windows and the operating system have not taken yet. */
@@ -97,6 +97,12 @@ export class Call {
     const cutOff = guarded(this.#guard, "grpc.cut-off", () => this.destroy());
     const timer = setTimeout(cutOff, END_TIMEOUT_MS).unref();
     this.onClosed("grpc.cut-off", () => clearTimeout(timer));
+  }
+
+  /** A client of HTTP/2 sends no more of a request that was answered before its end (RFC 9113, 8.1). */
+  #stopReading(): void {
+    const { request } = this;
+    if ("stream" in request && !request.complete) request.stream.close(constants.NGHTTP2_NO_ERROR);
   }
 
   /** Ends the call at once. Other calls of the same connection continue. */

@@ -43,6 +43,11 @@ export class FenceTransport implements Transport {
 
   resume(): void {}
 
+  /** The call was cancelled, or its deadline has passed. */
+  refuse(error: ConnectError): void {
+    this.#fail(error);
+  }
+
   close(_code: CloseCode, _reason: string): void {
     this.#refuse(NOT_SERVED);
   }

@@ -3,6 +3,7 @@
  * rights and delivery are those of every other transport.
  */
 import {
+  Code,
   ConnectError,
   cors,
   createConnectRouter,
@@ -12,10 +13,10 @@ import {
 } from "@connectrpc/connect";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import { holderOf } from "../../auth/subject.ts";
-import { guarded, runGuarded } from "../../metrics/guard.ts";
+import { guarded, noteFault, runGuarded } from "../../metrics/guard.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { FenceMessage } from "../../protocol/messages.ts";
-import { toErrorMessage } from "../connection/client-error.ts";
+import { internalError, toErrorMessage } from "../connection/client-error.ts";
 import { identify } from "../connection/handlers/hello.ts";
 import type { OpenConnection, OpenedConnection } from "../connection/open-connection.ts";
 import { badRequest } from "../connection/parse-message.ts";
@@ -78,7 +79,7 @@ export class GrpcEndpoint {
     });
     router.service(LiveQueries, {
       follow: (request, handling) => this.#follow(request, handling),
-      fence: (request, handling) => this.#answering(() => this.#fence(request, callOf(handling))),
+      fence: (request, handling) => this.#answering(() => this.#fence(request, handling)),
     });
     this.#handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   }
@@ -117,9 +118,18 @@ export class GrpcEndpoint {
     }
     if (request.headers.origin !== undefined)
       response.setHeader("Access-Control-Expose-Headers", cors.exposedHeaders.join(", "));
-    const call = new Call({ request, response }, address, this.#refusalOf(address), this.#context);
+    // Charged for every request, also for one that cannot be read.
+    const refusal = this.#refusalOf(address);
+    if (!hasAuthority(request)) {
+      request.resume();
+      answerError(response, toErrorMessage(refusal ?? badAuthority(), this.#context.log));
+      return;
+    }
+    const call = new Call({ request, response }, address, this.#context);
     const values = createContextValues().set(CALL, call);
-    const answered = await handler(universalRequestFromNodeRequest(request, response, undefined, values));
+    const asked = universalRequestFromNodeRequest(request, response, undefined, values);
+    if (refusal !== null) request.resume();
+    const answered = await handler(refusal === null ? asked : { ...asked, body: this.#refusedBody(refusal) });
     const { body } = answered;
     try {
       const pieces = body === undefined ? {} : { body: call.inPieces(body) };
@@ -131,8 +141,17 @@ export class GrpcEndpoint {
     }
   }
 
-  /** Too many calls are refused by their status, which is written in the format of the call. */
-  #refusalOf(address: string): Error | null {
+  /**
+   * The body of a call that is refused before it is read, so that its bytes need no memory. The error becomes the status
+   * of the call, which the library writes in the format of the call.
+   */
+  #refusedBody(refusal: TidewireError): AsyncIterable<Uint8Array> {
+    const status = this.#statusOf(refusal);
+    return { [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(status) }) };
+  }
+
+  /** The limit that the call exceeds, as an error. Otherwise the call is counted. */
+  #refusalOf(address: string): TidewireError | null {
     try {
       chargeConnect(this.#admission, address, this.#context);
       return null;
@@ -150,9 +169,12 @@ export class GrpcEndpoint {
     try {
       yield* transport;
     } catch (error) {
+      if (!(error instanceof ConnectError)) {
+        const { ref } = noteFault(this.#context, "grpc.stream", error);
+        throw this.#statusOf(internalError(ref));
+      }
       // The deadline of the call has passed, which has a status of its own.
-      if (signal.reason instanceof ConnectError) throw signal.reason;
-      throw error;
+      throw signal.reason instanceof ConnectError ? signal.reason : error;
     } finally {
       signal.removeEventListener("abort", end);
     }
@@ -186,25 +208,29 @@ export class GrpcEndpoint {
     return transport;
   }
 
-  async #fence(request: FenceRequest, call: Call): Promise<{ cursor: string }> {
+  async #fence(request: FenceRequest, handling: HandlerContext): Promise<{ cursor: string }> {
+    const call = callOf(handling);
+    const { signal } = handling;
     const message = toFence(request);
     const cursor =
       request.connection === ""
-        ? await this.#fenceNode(message, call)
-        : await this.#fenceStream(message, request, call);
+        ? await this.#fenceNode(message, call, signal)
+        : await this.#fenceStream(message, request, call, signal);
     return { cursor };
   }
 
   /** Waits for the node: a connection without subscriptions, which has everything as soon as the node has. */
-  async #fenceNode(message: FenceMessage, call: Call): Promise<string> {
+  async #fenceNode(message: FenceMessage, call: Call, signal: AbortSignal): Promise<string> {
     const transport = new FenceTransport();
+    this.#onAbort(signal, (error) => transport.refuse(error));
     const { connection, inbox } = this.#open(transport, call.address, Date.now());
     call.onClosed("grpc.close", () => connection.transportEnded(call.isComplete ? COMPLETE : NO_CLOSE_FRAME));
     if (!connection.isClosed) {
       const token = bearerOf(call.request);
       await inbox.authenticateByRequest(() => identify(this.#context, token, call.address, IN_METADATA));
     }
-    if (connection.isOpen) inbox.receive({ fields: { ...message }, bytes: FENCE_BYTES }, Date.now());
+    const incoming = { fields: { ...message }, bytes: FENCE_BYTES };
+    if (connection.isOpen) inbox.receive(incoming, Date.now(), undefined, signal);
     return transport.cursor;
   }
 
@@ -213,6 +239,7 @@ export class GrpcEndpoint {
     message: FenceMessage,
     { connection: name, id }: FenceRequest,
     call: Call,
+    signal: AbortSignal,
   ): Promise<string> {
     const identity = await identify(this.#context, bearerOf(call.request), call.address, IN_METADATA);
     const stream = this.#streams.get(name);
@@ -221,9 +248,19 @@ export class GrpcEndpoint {
       throw new TidewireError("unknown-id", text);
     }
     const { ownId, cursor, refuse } = stream.transport.fence(id);
-    const fields = { ...message, id: ownId };
-    stream.inbox.receive({ fields, bytes: FENCE_BYTES }, Date.now(), (error) => refuse(toCallError(error)));
+    this.#onAbort(signal, refuse);
+    const incoming = { fields: { ...message, id: ownId }, bytes: FENCE_BYTES };
+    stream.inbox.receive(incoming, Date.now(), (error) => refuse(toCallError(error)), signal);
     return cursor;
+  }
+
+  /** Calls a listener when a call was cancelled or its deadline has passed. A call that has ended counts as cancelled. */
+  #onAbort(signal: AbortSignal, refuse: (error: ConnectError) => void): void {
+    const abort = guarded(this.#context, "grpc.abort", () =>
+      refuse(ConnectError.from(signal.reason, Code.Canceled)),
+    );
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
   }
 
   /** Turns an error of a handler into the status of its call. */
@@ -231,19 +268,22 @@ export class GrpcEndpoint {
     try {
       return await answer();
     } catch (error) {
-      if (error instanceof ConnectError) throw error;
-      const message = toErrorMessage(error, this.#context.log);
-      this.#context.metrics.errorsSent.inc({ code: message.code });
-      throw toCallError(message);
+      throw error instanceof ConnectError ? error : this.#statusOf(error);
     }
+  }
+
+  /** The status of a call for an error, which is counted. */
+  #statusOf(error: unknown): ConnectError {
+    const message = toErrorMessage(error, this.#context.log);
+    this.#context.metrics.errorsSent.inc({ code: message.code });
+    return toCallError(message);
   }
 }
 
-/** The call that a handler answers. A refused one ends here. */
+/** The call that a handler answers. */
 function callOf({ values }: HandlerContext): Call {
   const call = values.get(CALL);
   if (call === null) throw new Error("the call was made without its request");
-  if (call.refusal !== null) throw call.refusal;
   return call;
 }
 
@@ -260,6 +300,14 @@ const isSameUser = ({ connection }: Stream, holder: string): boolean =>
   holderOf(connection.identity) === holder;
 
 const pathOf = ({ url = "" }: CallRequest): string => url.split("?")[0] ?? "";
+
+/** Whether the request names its host in a form that a URL may have. The library of Connect makes a URL of it. */
+function hasAuthority(request: CallRequest): boolean {
+  const authority = "authority" in request ? request.authority : request.headers.host;
+  return authority !== undefined && URL.canParse(`http://${authority}`);
+}
+
+const badAuthority = () => badRequest([{ path: "host", reason: "expected the name or address of a host" }]);
 
 /** Whether the client of an answer is still there. */
 const isOpen = (response: CallResponse): boolean =>

@@ -4,7 +4,9 @@ import { Connection } from "../../../src/gateway/connection/connection.ts";
 import { ConnectionClock } from "../../../src/gateway/connection/connection-clock.ts";
 import { Inbox } from "../../../src/gateway/connection/inbox.ts";
 import { Outbox } from "../../../src/gateway/connection/outbox.ts";
+import { FollowTransport } from "../../../src/gateway/grpc/follow-transport.ts";
 import { SocketIoSession } from "../../../src/gateway/socketio/socketio-session.ts";
+import { follow, grpcClient, statusOf } from "../../support/grpc-client.ts";
 import { startHttpService } from "../../support/http-service.ts";
 import { RawSocketIo } from "../../support/raw-socketio.ts";
 import { signToken } from "../../support/service.ts";
@@ -12,7 +14,7 @@ import type { WsClient } from "../../support/ws-client.ts";
 
 type Setup = Awaited<ReturnType<typeof start>>;
 
-const start = () => startHttpService({ server: { socketio: true } });
+const start = () => startHttpService({ server: { socketio: true, grpc: { port: 0 } } });
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -133,5 +135,18 @@ test("an error while a session of Socket.IO begins ends that session", async () 
   const polled = await fetch(`${setup.base}/socket.io/?EIO=4&transport=polling&sid=${sid}`);
   expect(polled.status).toBe(500);
   expect(await polled.json()).toMatchObject({ code: "internal", details: { ref: expect.any(String) } });
+  await expectServed(setup);
+});
+
+test("an error within a stream of gRPC ends it as internal, under the reference in the log, and is counted", async () => {
+  const setup = await start();
+  vi.spyOn(FollowTransport.prototype, Symbol.asyncIterator).mockImplementationOnce(() => {
+    throw new Error("injected");
+  });
+  const client = grpcClient(setup.service, { sub: "ada" });
+  const status = statusOf(await follow(client, { collection: "items" }).ended());
+  expect(status).toMatchObject({ status: "Internal", code: "internal" });
+  expect(status.text).not.toContain("injected");
+  expect(await contained(setup)).toMatchObject({ "grpc.stream": 1 });
   await expectServed(setup);
 });

@@ -7,6 +7,8 @@ import { startTestService, type TestServiceOptions } from "../../support/service
 
 const collections = { notes: { rules: [{ name: "owner", filter: { owner: "%%user.sub" } }] } };
 
+const PATIENCE = { timeout: 20_000, interval: 50 };
+
 interface Note {
   readonly _id?: number;
   readonly owner: string;
@@ -75,4 +77,30 @@ test("a fence is answered after the stream has the write", async () => {
   expect((await stream.until("fenced")).id).toBe("mine");
   const names = stream.messages.map(({ case: name }) => name);
   expect(names.indexOf("added")).toBeLessThan(names.indexOf("fenced"));
+});
+
+test("a cancelled fence makes room for another on its stream", async () => {
+  const { service, now } = await start({ limits: { fences: 1 } });
+  const client = grpcClient(service, { sub: "ada" });
+  const stream = follow(client, { collection: "notes" });
+  const { connection } = await stream.until("welcome");
+  await stream.until("snapshot");
+  const { t, i } = await now();
+  // An hour ahead, so that it waits until it is cancelled.
+  const waiting = { connection, operationTime: { t: t + 3_600, i: 1 } };
+  const cancel = new AbortController();
+  const cancelled = client.fence(waiting, { signal: cancel.signal }).catch(statusOf);
+  const refused = () => client.fence(waiting, { timeoutMs: 500 }).catch(statusOf);
+  await expect.poll(refused, PATIENCE).toMatchObject({ status: "ResourceExhausted" });
+  cancel.abort();
+  expect(await cancelled).toMatchObject({ status: "Canceled" });
+  const answer = () => client.fence({ connection, operationTime: { t, i } }).catch(statusOf);
+  await expect.poll(answer, PATIENCE).toMatchObject({ cursor: expect.stringMatching(/./) });
+});
+
+test("a token may expire at a fraction of a second", async () => {
+  const { service } = await start();
+  const stream = follow(grpcClient(service, { sub: "ada" }, 3_600.1234567), { collection: "notes" });
+  expect((await stream.until("welcome")).expiresAtMs).toBeGreaterThan(BigInt(Date.now()));
+  await stream.until("subscribed");
 });

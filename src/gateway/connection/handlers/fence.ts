@@ -2,6 +2,7 @@
  * Read your own writes. A client that has written through its own backend waits here until its subscriptions show the
  * write.
  */
+import { TidewireError } from "../../../protocol/errors.ts";
 import type { FenceMessage, ServerMessage } from "../../../protocol/messages.ts";
 import type { GatewayContext } from "../../context.ts";
 import type { Progress } from "../progress.ts";
@@ -12,18 +13,28 @@ export interface FenceHost {
   readonly progress: Pick<Progress, "holdFence" | "covers" | "caughtUp" | "nextCursor">;
   send(message: ServerMessage): void;
 }
-/** [3.1] Answers once every change up to the operation time of a write has been sent. */
-export async function handleFence(connection: FenceHost, { id, operationTime }: FenceMessage): Promise<void> {
+
+/**
+ * [3.1] Answers once every change up to the operation time of a write has been sent.
+ * @param gone Aborted when the client no longer waits for the answer. The fence then counts no longer.
+ */
+export async function handleFence(
+  connection: FenceHost,
+  { id, operationTime }: FenceMessage,
+  gone?: AbortSignal,
+): Promise<void> {
   const { limits, feed } = connection.context;
   const { progress } = connection;
   const release = progress.holdFence(limits.fences);
   try {
     const deadlineMs = Date.now() + limits.fenceTimeoutMs;
     const isSent = (clusterTime: bigint) => progress.covers(clusterTime);
-    await feed.cursors.publishedReached(operationTime.$timestamp, isSent, limits.fenceTimeoutMs);
-    await progress.caughtUp(deadlineMs, () =>
-      connection.send({ type: "fenced", id, cursor: progress.nextCursor() }),
-    );
+    await feed.cursors.publishedReached(operationTime.$timestamp, isSent, limits.fenceTimeoutMs, gone);
+    const answer = () => connection.send({ type: "fenced", id, cursor: progress.nextCursor() });
+    await progress.caughtUp(deadlineMs, answer, gone);
+  } catch (error) {
+    const isAbandoned = gone?.aborted === true && error instanceof TidewireError;
+    if (!isAbandoned) throw error;
   } finally {
     release();
   }
