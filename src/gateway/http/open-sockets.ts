@@ -6,6 +6,14 @@ export interface SocketLimits {
   readonly perAddress: number;
 }
 
+/** A listener that can close an idle socket, when another socket needs the room. */
+export interface IdleSockets {
+  /** Since when its longest idle socket has been idle, in epoch milliseconds; `null` if no socket is idle. */
+  idleSinceMs(): number | null;
+  /** Closes its longest idle socket, and releases its count. */
+  evict(): void;
+}
+
 /** One counted socket. */
 export class CountedSocket {
   readonly #end: (network: string | null) => void;
@@ -41,6 +49,7 @@ export class OpenSockets {
   readonly #limits: SocketLimits;
   readonly #proxies: TrustedProxies | null;
   readonly #byNetwork = new Map<string, number>();
+  readonly #listeners: IdleSockets[] = [];
   #count = 0;
   /** One for all sockets. */
   readonly #end = (network: string | null): void => this.#change(network, -1);
@@ -52,6 +61,21 @@ export class OpenSockets {
 
   get count(): number {
     return this.#count;
+  }
+
+  /** Lets idle sockets of a listener make room for new sockets of every listener. */
+  evictFrom(listener: IdleSockets): void {
+    this.#listeners.push(listener);
+  }
+
+  /**
+   * Counts a socket, until it is released. On a full node, the longest idle socket of all listeners is closed for it.
+   * @returns The limit that it would exceed, if there is no room.
+   */
+  admit(remoteAddress: string | undefined): CountedSocket | SocketLimitReached {
+    let reached = this.limitReached(remoteAddress);
+    if (reached === "node-full" && this.#evict()) reached = this.limitReached(remoteAddress);
+    return reached ?? this.add(remoteAddress);
   }
 
   /** The limit that one more socket from this address would exceed; `null` if there is room. */
@@ -67,6 +91,20 @@ export class OpenSockets {
     const network = this.#networkOf(remoteAddress);
     this.#change(network, 1);
     return new CountedSocket(network, this.#end);
+  }
+
+  /** @returns Whether there was an idle socket. */
+  #evict(): boolean {
+    let longest: IdleSockets | null = null;
+    let sinceMs = Number.POSITIVE_INFINITY;
+    for (const listener of this.#listeners) {
+      const idleSinceMs = listener.idleSinceMs();
+      if (idleSinceMs === null || idleSinceMs >= sinceMs) continue;
+      longest = listener;
+      sinceMs = idleSinceMs;
+    }
+    longest?.evict();
+    return longest !== null;
   }
 
   #change(network: string | null, by: 1 | -1): void {

@@ -2,7 +2,13 @@
  * Limits the connections of HTTP/2. One of them carries many calls, so limits on sockets alone would not bound the work
  * that a client can ask for: calls in progress, new calls per second, and requests that never end are limited here.
  */
-import type { Http2SecureServer, Http2Server, Http2ServerRequest, Http2Session } from "node:http2";
+import type {
+  Http2SecureServer,
+  Http2Server,
+  Http2ServerRequest,
+  Http2Session,
+  ServerHttp2Stream,
+} from "node:http2";
 import { constants } from "node:http2";
 import type { Socket } from "node:net";
 import { type GuardParts, guarded, runGuarded } from "../../metrics/guard.ts";
@@ -25,7 +31,10 @@ export interface SessionGuardParts {
   readonly idleTimeoutMs: number;
   /** Between two pings of a connection that has calls. */
   readonly heartbeatMs: number;
-  /** From a ping to its answer. A ping waits behind data that the client has not read. */
+  /**
+   * From a ping to its answer, and without progress of an answer that was written to its end. Both wait behind data that
+   * the client has not read.
+   */
   readonly answerTimeoutMs: number;
   /** New calls of one connection, per second and at once. A trusted proxy carries many clients and has no such limit. */
   readonly callsPerSecond: number;
@@ -33,22 +42,46 @@ export interface SessionGuardParts {
   readonly onRefused: (reason: SocketRefusal) => void;
 }
 
-/** A request that has not arrived completely. */
-interface Arriving {
-  readonly request: Http2ServerRequest;
+/** A call in progress. */
+class OpenCall {
+  readonly stream: ServerHttp2Stream;
   readonly sinceMs: number;
+  /** Whether its request has not arrived completely. */
+  isArriving = true;
+  /** Bytes of the finished answer that the client's windows had not taken at the last check; `null` before its end. */
+  #leftBytes: number | null = null;
+  #progressAtMs = 0;
+
+  constructor(stream: ServerHttp2Stream, nowMs: number) {
+    this.stream = stream;
+    this.sinceMs = nowMs;
+  }
+
+  /** Whether only the client keeps the call open, because it has not taken the rest of the answer. */
+  get isAnswered(): boolean {
+    return this.#leftBytes !== null;
+  }
+
+  /** How long the client has taken nothing of the finished answer, in milliseconds. Before its end: 0. */
+  stalledMs(nowMs: number): number {
+    const { writableEnded, writableLength } = this.stream;
+    if (!writableEnded) return 0;
+    if (this.#leftBytes !== writableLength) this.#progressAtMs = nowMs;
+    this.#leftBytes = writableLength;
+    return nowMs - this.#progressAtMs;
+  }
 }
 
 /** One accepted socket, with its connection of HTTP/2 once that has begun. */
 class Watched {
   readonly socket: Socket;
+  readonly peer: string;
   readonly counted: CountedSocket;
   readonly acceptedAtMs: number;
-  readonly arriving = new Set<Arriving>();
+  /** Calls in progress. */
+  readonly open = new Set<OpenCall>();
   readonly calls: RateLimit | null;
   session: Http2Session | null = null;
-  /** Calls in progress. */
-  open = 0;
   hasCalled = false;
   idleSinceMs: number;
   pingAtMs: number;
@@ -56,11 +89,18 @@ class Watched {
 
   constructor(socket: Socket, counted: CountedSocket, calls: RateLimit | null, nowMs: number) {
     this.socket = socket;
+    this.peer = peerOf(socket);
     this.counted = counted;
     this.calls = calls;
     this.acceptedAtMs = nowMs;
     this.idleSinceMs = nowMs;
     this.pingAtMs = nowMs;
+  }
+
+  /** Whether only the client keeps its calls open, because it has not taken the rest of the answers. */
+  get isAnswered(): boolean {
+    for (const call of this.open) if (!call.isAnswered) return false;
+    return true;
   }
 
   destroy(code: number): void {
@@ -73,10 +113,17 @@ class Watched {
 export class SessionGuard {
   readonly #parts: SessionGuardParts;
   readonly #watched = new Map<string, Watched>();
+  /** Those for whose clients nothing is done, the longest idle first. */
+  readonly #idle = new Set<Watched>();
+  readonly #checker: NodeJS.Timeout;
 
   constructor(server: Http2Server | Http2SecureServer, parts: SessionGuardParts) {
     this.#parts = parts;
     const { guard } = parts;
+    parts.sockets.evictFrom({
+      idleSinceMs: () => this.#longestIdle?.idleSinceMs ?? null,
+      evict: () => this.#evict(),
+    });
     // Node's own listeners would begin TLS or HTTP/2 on a socket that is refused, so they are called from here.
     const accept = server.listeners("connection");
     server.removeAllListeners("connection");
@@ -97,11 +144,7 @@ export class SessionGuard {
     // An error of a connection ends it, and its clients are noticed by their calls.
     server.on("sessionError", () => {});
     const check = guarded(guard, "session.check", () => this.#check(Date.now()));
-    const timer = setInterval(check, CHECK_MS).unref();
-    server.once(
-      "close",
-      guarded(guard, "session.stop", () => clearInterval(timer)),
-    );
+    this.#checker = setInterval(check, CHECK_MS).unref();
   }
 
   /**
@@ -117,22 +160,24 @@ export class SessionGuard {
       return false;
     }
     watched.hasCalled = true;
-    watched.open++;
-    const arriving = { request, sinceMs: nowMs };
-    watched.arriving.add(arriving);
+    const call = new OpenCall(request.stream, nowMs);
+    watched.open.add(call);
+    this.#idle.delete(watched);
     const { guard } = this.#parts;
-    const arrived = guarded(guard, "session.arrived", () => void watched.arriving.delete(arriving));
+    const arrived = guarded(guard, "session.arrived", () => {
+      call.isArriving = false;
+    });
     const ended = guarded(guard, "session.ended", () => {
-      watched.arriving.delete(arriving);
-      watched.open--;
-      watched.idleSinceMs = Date.now();
+      watched.open.delete(call);
+      const isConnected = this.#watched.get(watched.peer) === watched;
+      if (isConnected && watched.open.size === 0) this.#becameIdle(watched, Date.now());
     });
     request.once("end", arrived);
     request.stream.once("close", ended);
     return true;
   }
 
-  /** Lets calls in progress go on, and tells clients to make new ones elsewhere. */
+  /** Lets calls in progress go on, and tells clients to make new ones elsewhere. The time limits remain in force. */
   closeGently(): void {
     for (const { session, socket } of this.#watched.values()) {
       if (session === null) socket.destroy();
@@ -142,31 +187,33 @@ export class SessionGuard {
 
   /** Ends all connections at once. */
   destroyAll(): void {
+    clearInterval(this.#checker);
     for (const watched of [...this.#watched.values()]) watched.destroy(constants.NGHTTP2_NO_ERROR);
   }
 
   #admit(socket: Socket, nowMs: number): boolean {
     const { sockets, onRefused, callsPerSecond, callBurst } = this.#parts;
     const { remoteAddress } = socket;
-    let reached = sockets.limitReached(remoteAddress);
-    if (reached === "node-full" && this.#evict()) reached = sockets.limitReached(remoteAddress);
-    if (reached !== null) {
-      onRefused(reached);
+    const counted = sockets.admit(remoteAddress);
+    if (typeof counted === "string") {
+      onRefused(counted);
       socket.destroy();
       return false;
     }
-    const counted = sockets.add(remoteAddress);
     const calls = counted.isOfProxy ? null : new RateLimit(callsPerSecond, callBurst, nowMs);
-    const peer = peerOf(socket);
     const watched = new Watched(socket, counted, calls, nowMs);
-    this.#watched.set(peer, watched);
-    const closed = () => {
-      counted.release();
-      // Ports are reused, so the entry may belong to a newer socket by now.
-      if (this.#watched.get(peer) === watched) this.#watched.delete(peer);
-    };
+    this.#watched.set(watched.peer, watched);
+    this.#idle.add(watched);
+    const closed = () => this.#forget(watched);
     socket.on("close", guarded(this.#parts.guard, "session.socket", closed));
     return true;
+  }
+
+  #forget(watched: Watched): void {
+    watched.counted.release();
+    this.#idle.delete(watched);
+    // Ports are reused, so the entry may belong to a newer socket by now.
+    if (this.#watched.get(watched.peer) === watched) this.#watched.delete(watched.peer);
   }
 
   #begin(session: Http2Session): void {
@@ -175,21 +222,24 @@ export class SessionGuard {
     else watched.session = session;
   }
 
-  /**
-   * Closes the connection that has been without a call for the longest time.
-   * @returns Whether there was one.
-   */
-  #evict(): boolean {
-    let oldest: Watched | undefined;
-    for (const watched of this.#watched.values()) {
-      if (watched.open > 0) continue;
-      if (oldest === undefined || watched.idleSinceMs < oldest.idleSinceMs) oldest = watched;
-    }
-    if (oldest === undefined) return false;
+  /** Closes the connection that has been idle for the longest time. */
+  #evict(): void {
+    const watched = this.#longestIdle;
+    if (watched === undefined) return;
     this.#parts.onRefused("evicted");
-    oldest.counted.release();
-    oldest.destroy(constants.NGHTTP2_NO_ERROR);
-    return true;
+    this.#forget(watched);
+    watched.destroy(constants.NGHTTP2_NO_ERROR);
+  }
+
+  get #longestIdle(): Watched | undefined {
+    const [longest] = this.#idle;
+    return longest;
+  }
+
+  #becameIdle(watched: Watched, nowMs: number): void {
+    watched.idleSinceMs = nowMs;
+    this.#idle.delete(watched);
+    this.#idle.add(watched);
   }
 
   #check(nowMs: number): void {
@@ -200,19 +250,26 @@ export class SessionGuard {
   }
 
   #checkOne(watched: Watched, nowMs: number): void {
-    const { headersTimeoutMs, requestTimeoutMs, idleTimeoutMs, onRefused } = this.#parts;
+    const { headersTimeoutMs, requestTimeoutMs, idleTimeoutMs, answerTimeoutMs, onRefused } = this.#parts;
     if (!watched.hasCalled && nowMs - watched.acceptedAtMs >= headersTimeoutMs) {
       onRefused("request-timeout");
       watched.destroy(constants.NGHTTP2_NO_ERROR);
       return;
     }
-    for (const { request, sinceMs } of watched.arriving) {
-      if (nowMs - sinceMs < requestTimeoutMs) continue;
-      onRefused("request-timeout");
-      request.stream.close(constants.NGHTTP2_CANCEL);
+    for (const call of watched.open) {
+      // An answer that the client does not take would otherwise keep its call for ever, even without a token.
+      if (call.stalledMs(nowMs) >= answerTimeoutMs) {
+        onRefused("inactive");
+        call.stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      } else if (call.isArriving && nowMs - call.sinceMs >= requestTimeoutMs) {
+        onRefused("request-timeout");
+        call.stream.close(constants.NGHTTP2_CANCEL);
+      }
     }
-    if (watched.open > 0) this.#ping(watched, nowMs);
-    else if (nowMs - watched.idleSinceMs >= idleTimeoutMs) watched.session?.close();
+    if (watched.open.size > 0) {
+      if (watched.isAnswered && !this.#idle.has(watched)) this.#becameIdle(watched, nowMs);
+      this.#ping(watched, nowMs);
+    } else if (nowMs - watched.idleSinceMs >= idleTimeoutMs) watched.session?.close();
   }
 
   /** A client whose host has vanished answers no ping, and nothing else would show that it has. */

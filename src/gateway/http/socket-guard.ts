@@ -32,16 +32,18 @@ class Watched {
   readonly socket: Socket;
   readonly peer: string;
   readonly counted: CountedSocket;
+  idleSinceMs: number;
   /**
    * Answers that have not ended; `null` if there were none. All but the first wait for the one before them. A WebSocket
    * has none.
    */
   #answering: Set<ServerResponse> | null = null;
 
-  constructor(socket: Socket, peer: string, counted: CountedSocket) {
+  constructor(socket: Socket, peer: string, counted: CountedSocket, nowMs: number) {
     this.socket = socket;
     this.peer = peer;
     this.counted = counted;
+    this.idleSinceMs = nowMs;
   }
 
   get answering(): ReadonlySet<ServerResponse> {
@@ -67,7 +69,7 @@ type WatchedSocket = Socket & { [WATCHED]?: Watched };
 
 /**
  * Counts every accepted socket, and closes those over a limit before TLS or HTTP sees them. When the total is exceeded,
- * the oldest socket without a request in progress is closed, so that silent sockets keep nobody out.
+ * the longest idle socket of all listeners is closed, so that silent sockets keep nobody out.
  */
 export class SocketGuard {
   readonly #parts: SocketGuardParts;
@@ -84,6 +86,10 @@ export class SocketGuard {
       "socket.close",
       ({ [WATCHED]: watched }: WatchedSocket) => watched !== undefined && this.#forget(watched),
     );
+    parts.sockets.evictFrom({
+      idleSinceMs: () => this.#longestIdle?.idleSinceMs ?? null,
+      evict: () => this.#evict(),
+    });
     // Node's own listeners would set up a parser or TLS for a socket that is refused, so they are called from here.
     const accept = server.listeners("connection");
     server.removeAllListeners("connection");
@@ -122,15 +128,14 @@ export class SocketGuard {
 
   #admit(socket: WatchedSocket): boolean {
     const { sockets, onRefused } = this.#parts;
-    let reached = sockets.limitReached(socket.remoteAddress);
-    if (reached === "node-full" && this.#evict()) reached = sockets.limitReached(socket.remoteAddress);
-    if (reached !== null) {
-      onRefused(reached);
+    const counted = sockets.admit(socket.remoteAddress);
+    if (typeof counted === "string") {
+      onRefused(counted);
       socket.destroy();
       return false;
     }
     const peer = peerOf(socket);
-    const watched = new Watched(socket, peer, sockets.add(socket.remoteAddress));
+    const watched = new Watched(socket, peer, counted, Date.now());
     socket[WATCHED] = watched;
     this.#watched.set(peer, watched);
     this.#idle.set(peer, watched);
@@ -149,18 +154,18 @@ export class SocketGuard {
     setImmediate(guarded(this.#parts.guard, "socket.queued", close));
   }
 
-  /**
-   * Closes the oldest idle socket.
-   * @returns Whether there was one.
-   */
-  #evict(): boolean {
-    const [oldest] = this.#idle;
-    if (oldest === undefined) return false;
-    const [, watched] = oldest;
+  /** Closes the longest idle socket. */
+  #evict(): void {
+    const watched = this.#longestIdle;
+    if (watched === undefined) return;
     this.#parts.onRefused("evicted");
     this.#forget(watched);
     watched.socket.destroy();
-    return true;
+  }
+
+  get #longestIdle(): Watched | undefined {
+    const [longest] = this.#idle.values();
+    return longest;
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
@@ -178,7 +183,9 @@ export class SocketGuard {
     const answered = () => {
       watched.end(response);
       const isOpen = this.#watched.get(peer) === watched && !watched.socket.destroyed;
-      if (isOpen && watched.answering.size === 0) this.#idle.set(peer, watched);
+      if (!isOpen || watched.answering.size > 0) return;
+      watched.idleSinceMs = Date.now();
+      this.#idle.set(peer, watched);
     };
     response.once("close", guarded(this.#parts.guard, "socket.answered", answered));
   }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { TrustedProxies } from "../../../src/gateway/http/client-network.ts";
-import { OpenSockets } from "../../../src/gateway/http/open-sockets.ts";
+import { CountedSocket, OpenSockets } from "../../../src/gateway/http/open-sockets.ts";
 
 test("takes as many sockets from an address as the limit says, and not one more; another address has its own", () => {
   const sockets = new OpenSockets({ total: 10, perAddress: 2 }, null);
@@ -48,4 +48,29 @@ test("sockets whose peer has gone before it was looked at share one limit", () =
   const sockets = new OpenSockets({ total: 10, perAddress: 1 }, null);
   sockets.add(undefined);
   expect(sockets.limitReached(undefined)).toBe("address-limit");
+});
+
+test("on a full node, the longest idle socket of all listeners makes room; without an idle one there is none", () => {
+  const sockets = new OpenSockets({ total: 2, perAddress: 2 }, null);
+  const evicted: string[] = [];
+  const idle = new Map([
+    ["public", { sinceMs: 20, counted: sockets.add("127.0.0.1") }],
+    ["grpc", { sinceMs: 10, counted: sockets.add("127.0.0.2") }],
+  ]);
+  for (const name of idle.keys()) {
+    sockets.evictFrom({
+      idleSinceMs: () => idle.get(name)?.sinceMs ?? null,
+      evict: () => {
+        idle.get(name)?.counted.release();
+        idle.delete(name);
+        evicted.push(name);
+      },
+    });
+  }
+  expect(sockets.admit("127.0.0.3")).toBeInstanceOf(CountedSocket);
+  expect(evicted).toEqual(["grpc"]);
+  expect(sockets.admit("127.0.0.3")).toBeInstanceOf(CountedSocket);
+  expect(sockets.admit("127.0.0.3")).toBe("address-limit");
+  expect(sockets.admit("127.0.0.4")).toBe("node-full");
+  expect(evicted).toEqual(["grpc", "public"]);
 });
