@@ -16,7 +16,8 @@ const DOCUMENTS = 30;
 const OWNERS = ["u0", "u1"];
 /** The rate that each writer maintains, even if each write takes long. */
 const WRITES_PER_SECOND = 80;
-const GO_MAX = 100;
+/** A go that had to wait for a busy server makes up for it, up to so many writes. */
+const GO_MAX = 200;
 const PAUSE_MS = 70;
 const TRANSACTION_WRITES = 4;
 
