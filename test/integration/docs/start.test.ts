@@ -44,6 +44,8 @@ async function start() {
     await service.stop();
     await db.client.db(`${name}-state`).dropDatabase();
   });
+  // Before, the service answers that it is not ready yet, and the programs say so.
+  await expect.poll(() => service.readiness().ready, PATIENCE).toBe(true);
   const { addTodo } = await moduleOf("backend", blockUnder(PAGE, "4. Write", "ts"));
   const { tokenFor } = await moduleOf("token", blockUnder(PAGE, "2. A token", "ts"));
   await addTodo(db, "ben", "not for ada");
