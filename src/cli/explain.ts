@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { loadConfig } from "../config/config.ts";
 import { loadRules } from "../config/load-rules.ts";
 import type { QueryRequest } from "../rules/authorize.ts";
 import { compileRules } from "../rules/compile-rules.ts";
@@ -65,7 +66,9 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   }
   const explanation = explainAuthorization(compileRules(source), subject, request, io.now(), document);
   const index =
-    explanation.query === null ? null : await snapshotIndex(values.config, io.env, explanation.query);
+    explanation.query === null
+      ? null
+      : await snapshotIndex(() => loadConfig(values.config, io.env), explanation.query);
   io.out(
     values.json
       ? JSON.stringify(explanationJson(explanation, index), null, 2)

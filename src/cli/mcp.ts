@@ -1,12 +1,13 @@
-import { homedir } from "node:os";
-import { parse, resolve } from "node:path";
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { parseSize } from "../config/units.ts";
 import { StartupError } from "../source/startup-error.ts";
 import type { Io } from "../terminal/io.ts";
 import { adminUrl } from "./ask-node.ts";
 import { CONFIG_FLAG, type Command, UsageError } from "./command.ts";
+import { defaultDrafts, homeFolders } from "./mcp/default-drafts.ts";
 import type { McpSettings } from "./mcp/settings.ts";
+import { readStarted } from "./mcp/started-config.ts";
 import { DEFAULT_SERVICE_URL, serviceUrl } from "./service-url.ts";
 
 const HELP = `Usage: tidewire mcp [options]
@@ -18,7 +19,7 @@ Needs the package @modelcontextprotocol/server.
 Options:
   -c, --config FILE      the configuration (default config/tidewire.yaml)
       --drafts DIR       the folder below which tools may read drafts and tests: .yaml, .yml and .json (default: the
-                         working directory, unless that is the home directory or the root of a drive)
+                         working directory, unless that contains the home directory)
       --url URL          the service that tail asks (default ws://127.0.0.1:8480), with the token in TIDEWIRE_TOKEN
       --admin URL        a running node, by its admin listener: plan counts its subscriptions. Needs an admin token with
                          the role edit: from TIDEWIRE_ADMIN_TOKEN, or else server.admin.token of --config
@@ -46,8 +47,9 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     },
   });
   const settings: McpSettings = {
-    configFile: values.config,
-    draftFolder: values.drafts === undefined ? defaultDrafts() : resolve(values.drafts),
+    started: await readStarted(values.config),
+    draftFolder:
+      values.drafts === undefined ? defaultDrafts(process.cwd(), homeFolders()) : resolve(values.drafts),
     serviceUrl: serviceUrl(values.url),
     adminUrl: values.admin === undefined ? null : adminUrl(values.admin),
     outputMax: outputFlag(values["max-output"]),
@@ -65,12 +67,6 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     process.off("SIGINT", stop).off("SIGTERM", stop);
   }
   return 0;
-}
-
-/** Some clients start their servers in the root or in the home directory: no tool is to read all of that. */
-function defaultDrafts(): string | null {
-  const folder = process.cwd();
-  return folder === homedir() || folder === parse(folder).root ? null : folder;
 }
 
 function outputFlag(text: string): number {

@@ -1,5 +1,5 @@
 import { MongoClient } from "mongodb";
-import { type Config, ConfigError, loadConfig } from "../config/config.ts";
+import { type Config, ConfigError } from "../config/config.ts";
 import { createIndexLine } from "../match/index-advice.ts";
 import { toMongo } from "../match/to-mongo.ts";
 import type { EffectiveQuery } from "../rules/authorize.ts";
@@ -12,16 +12,12 @@ import { planSnapshot } from "../source/snapshot-plan.ts";
 const SELECTION_TIMEOUT_MS = 2_000;
 
 /**
- * Whether an index serves the snapshot of a query, in words. The whole configuration is needed to reach MongoDB, and only
- * for that.
+ * Whether an index serves the snapshot of a query, in words.
+ * @param load The whole configuration, which is needed only to reach MongoDB. May throw a `ConfigError`.
  */
-export async function snapshotIndex(
-  file: string,
-  env: NodeJS.ProcessEnv,
-  query: EffectiveQuery,
-): Promise<string> {
+export async function snapshotIndex(load: () => Promise<Config>, query: EffectiveQuery): Promise<string> {
   try {
-    return await indexText(await loadConfig(file, env), query);
+    return await indexText(await load(), query);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     return "not checked: the configuration has a problem outside of its rules (tidewire check names it)";

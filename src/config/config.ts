@@ -60,7 +60,20 @@ export async function loadConfigWithWarnings(
   path: string,
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<{ config: Config; warnings: readonly ConfigProblem[] }> {
-  const source = readConfigText(await readConfigFile(path), path, env);
+  return openConfig(await readConfigFile(path), path, env);
+}
+
+/**
+ * As `loadConfigWithWarnings`, from a text that was read before.
+ * @param path The file of the text: problems name it, and relative paths in the text start at its folder.
+ * @throws {ConfigError}
+ */
+export async function openConfig(
+  text: string,
+  path: string,
+  env: NodeJS.ProcessEnv,
+): Promise<{ config: Config; warnings: readonly ConfigProblem[] }> {
+  const source = readConfigText(text, path, env);
   const parsed = judge(source, path);
   if (!parsed.ok) throw new ConfigError(parsed.problems);
   const problems: ConfigProblem[] = [];

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Config, ConfigError, formatProblem, loadConfigWithWarnings } from "../../config/config.ts";
+import { type Config, ConfigError, formatProblem, openConfig } from "../../config/config.ts";
 import { type ConfigProblem, readConfigText } from "../../config/config-text.ts";
 import { examine } from "../../config/examine.ts";
 import { warningsOf } from "../../config/warnings.ts";
@@ -49,8 +49,10 @@ export const checkTool = (settings: McpSettings): Tool =>
     run: async ({ connect, ...draft }) => {
       const chosen = await chooseText(draft, settings);
       if (connect && chosen.draft !== null)
-        throw new ToolError("connect works for the configuration in force only. Omit it for a draft");
-      const checked = chosen.draft === null ? await checkStarted(settings, connect) : checkDraft(chosen);
+        throw new ToolError(
+          chosen.note ?? "connect works for the configuration in force only. Omit it for a draft",
+        );
+      const checked = chosen.draft === null ? await checkStarted(chosen, connect) : checkDraft(chosen);
       const { config, problems, warnings, notes } = checked;
       const lines = [
         ...problems.map(formatProblem),
@@ -68,9 +70,9 @@ export const checkTool = (settings: McpSettings): Tool =>
     },
   });
 
-async function checkStarted({ configFile, env }: McpSettings, connect: boolean): Promise<Checked> {
+async function checkStarted({ text, file, env }: ChosenText, connect: boolean): Promise<Checked> {
   try {
-    const { config, warnings } = await loadConfigWithWarnings(configFile, env);
+    const { config, warnings } = await openConfig(text, file, env);
     const tried = connect ? await tryConnection(config) : { text: null, warnings: [] };
     const notes = [
       ...tried.warnings.map((warning) => `warning: ${warning}`),
@@ -86,13 +88,14 @@ async function checkStarted({ configFile, env }: McpSettings, connect: boolean):
 const NOT_OPENED = "not checked: the files that a draft names";
 
 /** A draft opens no file: its paths are the text of the agent. */
-function checkDraft({ text, file, env, draft }: ChosenText): Checked {
+function checkDraft({ text, file, env, draft, note }: ChosenText): Checked {
   const source = readConfigText(text, file, env);
   const { problems, config } = examine(source);
   // The stand-in of a variable may be invalid where its real value is not.
   const known = problems.filter(({ path }) => path === "" || !draft?.unfilled.has(path));
   const open = [...(draft?.unfilled ?? [])];
   const notes = [
+    ...(note === null ? [] : [note]),
     NOT_OPENED,
     ...(open.length === 0 ? [] : [`not checked, because a variable is there: ${open.join(", ")}`]),
   ];

@@ -1,10 +1,11 @@
-/** The configuration that a tool works with: the one that the server was started with, or a draft. */
+/** The configuration that a tool works with: the one in force, its file if it has changed since the start, or a draft. */
 import { z } from "zod";
-import { ConfigError, formatProblem, readConfigFile } from "../../config/config.ts";
+import { ConfigError, formatProblem } from "../../config/config.ts";
 import { type ConfiguredRules, readRules } from "../../config/load-rules.ts";
 import { type DraftEnvironment, draftEnvironment } from "./draft-environment.ts";
 import { DRAFT_MAX, readDraft } from "./draft-files.ts";
 import type { McpSettings } from "./settings.ts";
+import { currentText } from "./started-config.ts";
 import { ToolError } from "./tool.ts";
 
 /** The input by which every tool takes a draft. */
@@ -14,7 +15,7 @@ export const DRAFT_INPUT = {
     .max(DRAFT_MAX)
     .optional()
     .describe(
-      "A draft of the configuration, as YAML or JSON text. At least the sections mongodb (database) and collections. Omit it to use the configuration in force. Environment variables in a draft are not filled in.",
+      "A draft of the configuration, as YAML or JSON text. At least the sections mongodb (database) and collections. Omit it to use the configuration file. Environment variables in a draft are not filled in.",
     ),
   configFile: z
     .string()
@@ -39,27 +40,62 @@ export interface ChosenText {
   readonly file: string;
   readonly text: string;
   readonly env: NodeJS.ProcessEnv;
-  /** `null` for the configuration with which the server was started. */
+  /** `null` for the configuration in force. */
   readonly draft: DraftEnvironment | null;
+  /** A note for the agent about the choice; `null`: none. */
+  readonly note: string | null;
+}
+
+/** The rules of the chosen configuration. */
+export interface ChosenRules extends ConfiguredRules {
+  readonly chosen: ChosenText;
 }
 
 /** @throws {ToolError | ConfigError} */
 export async function chooseText(
   { configText, configFile }: DraftInput,
-  { configFile: started, draftFolder, env }: McpSettings,
+  settings: McpSettings,
 ): Promise<ChosenText> {
   if (configText !== undefined && configFile !== undefined)
     throw new ToolError("give configText or configFile, not both");
-  if (configText === undefined && configFile === undefined)
-    return { file: started, text: await readConfigFile(started), env, draft: null };
-  const text = configText ?? (await readDraft(draftFolder, configFile ?? ""));
-  const draft = draftEnvironment(text, await textOrNothing(started), env);
-  return { file: configFile ?? INLINE, text, env: draft.env, draft };
+  if (configText === undefined && configFile === undefined) return textOfFile(settings);
+  const text = configText ?? (await readDraft(settings.draftFolder, configFile ?? ""));
+  return { file: configFile ?? INLINE, text, ...asDraft(text, settings), note: null };
+}
+
+async function textOfFile(settings: McpSettings): Promise<ChosenText> {
+  const { file, text: started } = settings.started;
+  const text = await currentText(settings.started);
+  if (text === started) return { file, text, env: settings.env, draft: null, note: null };
+  const note = `${file} ${started === null ? "did not exist, or could not be read, when this server started" : "has changed since this server started"}. Until the server is restarted, the file counts as a draft: it opens no connection, and only variables that the rules used at the start are filled in`;
+  return { file, text, ...asDraft(text, settings), note };
+}
+
+function asDraft(
+  text: string,
+  { started, env }: McpSettings,
+): { draft: DraftEnvironment; env: NodeJS.ProcessEnv } {
+  const draft = draftEnvironment(text, started.text ?? "", env);
+  return { draft, env: draft.env };
 }
 
 /** The rules of the chosen configuration. @throws {ToolError} They have mistakes, which it names. */
-export async function chooseRules(input: DraftInput, settings: McpSettings): Promise<ConfiguredRules> {
-  const { file, text, env } = await chooseText(input, settings);
+export async function chooseRules(input: DraftInput, settings: McpSettings): Promise<ChosenRules> {
+  const chosen = await chooseText(input, settings);
+  return { ...rulesOf(chosen), chosen };
+}
+
+/** The rules in force: those with which the server was started. @throws {ToolError} */
+export function rulesInForce({ started, env }: McpSettings): ConfiguredRules {
+  const { file, text } = started;
+  if (text === null)
+    throw new ToolError(
+      `${file} could not be read when this server started. Restart the server when the file exists, or with another --config`,
+    );
+  return rulesOf({ file, text, env });
+}
+
+function rulesOf({ file, text, env }: Pick<ChosenText, "file" | "text" | "env">): ConfiguredRules {
   try {
     return readRules(text, file, env);
   } catch (error) {
@@ -71,15 +107,8 @@ export async function chooseRules(input: DraftInput, settings: McpSettings): Pro
   }
 }
 
-/** The text of the file with which the server was started; empty if it cannot be read. */
-export async function textOrNothing(file: string): Promise<string> {
-  try {
-    return await readConfigFile(file);
-  } catch (error) {
-    if (error instanceof ConfigError) return "";
-    throw error;
-  }
-}
+/** The output by which every tool says what the agent must know of the configuration. */
+export const NOTES_OUTPUT = z.array(z.string()).describe("About the configuration that was used.");
 
 /** One problem, as tools answer it. */
 export const ProblemOutput = z.object({

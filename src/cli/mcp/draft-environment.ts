@@ -16,7 +16,7 @@ const AFTER = "\u{F0001}";
 const MARKED = new RegExp(`${BEFORE}(\\w+)${AFTER}`, "gu");
 
 /** An environment in which every name has a value. */
-const everyName = (lookUp: (name: string) => string | undefined): NodeJS.ProcessEnv =>
+export const everyName = (lookUp: (name: string) => string | undefined): NodeJS.ProcessEnv =>
   new Proxy({}, { get: (_target, name) => (typeof name === "string" ? lookUp(name) : undefined) });
 
 /** Where a text writes which variables. */

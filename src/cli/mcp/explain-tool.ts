@@ -1,10 +1,12 @@
 import { z } from "zod";
+import { openConfig } from "../../config/config.ts";
+import type { EffectiveQuery } from "../../rules/authorize.ts";
 import { compileRules } from "../../rules/compile-rules.ts";
 import { explainAuthorization } from "../../rules/explain-authorization.ts";
 import { readDocument } from "../../rules/read-document.ts";
 import { explanationJson, explanationText, unknownCollection } from "../explain-text.ts";
 import { snapshotIndex } from "../snapshot-index.ts";
-import { chooseRules, DRAFT_INPUT } from "./configured.ts";
+import { type ChosenText, chooseRules, DRAFT_INPUT, NOTES_OUTPUT } from "./configured.ts";
 import { REQUEST_INPUT, requestOf } from "./request-input.ts";
 import type { McpSettings } from "./settings.ts";
 import { defineTool, type Tool, ToolError } from "./tool.ts";
@@ -32,6 +34,7 @@ const Output = z.object({
     })
     .nullable()
     .describe("The verdict on the given document."),
+  notes: NOTES_OUTPUT,
 });
 
 /** The tool `explain`. */
@@ -58,7 +61,7 @@ export const explainTool = (settings: McpSettings): Tool =>
     output: Output,
     isOpenWorld: true,
     run: async ({ claims, document: given, collection, filter, fields, aggregate, ...draft }) => {
-      const { source } = await chooseRules(draft, settings);
+      const { source, chosen } = await chooseRules(draft, settings);
       const names = Object.keys(source.collections);
       if (!names.includes(collection)) throw new ToolError(unknownCollection(collection, names));
       const document = given === undefined ? undefined : readDocument(given);
@@ -76,16 +79,16 @@ export const explainTool = (settings: McpSettings): Tool =>
         document,
       );
       const { query } = explanation;
-      const isDraft = draft.configText !== undefined || draft.configFile !== undefined;
-      const index =
-        query === null
-          ? null
-          : isDraft
-            ? "not checked: a draft opens no connection"
-            : await snapshotIndex(settings.configFile, settings.env, query);
+      const index = query === null ? null : await indexOf(chosen, query);
+      const notes = chosen.note === null ? [] : [chosen.note];
       return {
-        text: explanationText(explanation, subject, index),
-        data: explanationJson(explanation, index),
+        text: [explanationText(explanation, subject, index), ...notes].join("\n\n"),
+        data: { ...explanationJson(explanation, index), notes },
       };
     },
   });
+
+async function indexOf({ text, file, env, draft }: ChosenText, query: EffectiveQuery): Promise<string> {
+  if (draft !== null) return "not checked: a draft opens no connection";
+  return snapshotIndex(async () => (await openConfig(text, file, env)).config, query);
+}

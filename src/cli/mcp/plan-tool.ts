@@ -4,7 +4,7 @@ import type { ConfiguredRules } from "../../config/load-rules.ts";
 import { diffRules } from "../../rules/diff-rules.ts";
 import { askForPlan } from "../ask-plan.ts";
 import { diffText, liveText } from "../plan-text.ts";
-import { chooseRules, DRAFT_INPUT } from "./configured.ts";
+import { chooseRules, DRAFT_INPUT, NOTES_OUTPUT, rulesInForce } from "./configured.ts";
 import type { McpSettings } from "./settings.ts";
 import { defineTool, type Tool, ToolError } from "./tool.ts";
 
@@ -40,6 +40,7 @@ const Output = z.object({
     .describe(
       "The effect on the active subscriptions of the node; null if the server was started without --admin.",
     ),
+  notes: NOTES_OUTPUT,
 });
 
 /** The tool `plan`. */
@@ -48,28 +49,36 @@ export const planTool = (settings: McpSettings): Tool =>
     name: "plan",
     title: "Plan an edit of the rules",
     description:
-      "Shows the effect of a draft of the rules before anybody saves it: the rules that differ and whether they show more or less, and, if this server knows a running node, how many of its live subscriptions would gain, lose or end, with a sample of their users. It applies nothing. Needs a draft: configText or configFile.",
+      "Shows the effect of a draft of the rules before anybody saves it: the rules that differ and whether they show more or less, and, if this server knows a running node, how many of its live subscriptions would gain, lose or end, with a sample of their users. It applies nothing. Needs a draft: configText, configFile, or a change of the configuration file since this server started.",
     input: z.strictObject(DRAFT_INPUT),
     output: Output,
     isOpenWorld: settings.adminUrl !== null,
     run: async (draft) => {
-      if (draft.configText === undefined && draft.configFile === undefined)
+      const inForce = rulesInForce(settings);
+      const { source, chosen } = await chooseRules(draft, settings);
+      if (chosen.draft === null)
         throw new ToolError(
           "give the draft as configText or configFile: plan compares it with the rules in force",
         );
-      const inForce = await chooseRules({}, settings);
-      const edited = withDatabase((await chooseRules(draft, settings)).source, inForce);
+      const edited = withDatabase(source, inForce);
+      const notes = chosen.note === null ? [] : [chosen.note];
       const diff = diffRules(inForce.source, edited);
       const { adminUrl: url, env } = settings;
       if (url === null)
-        return { text: `${diffText(diff)}\n\n${WITHOUT_NODE}`, data: { ...diff, live: null } };
+        return {
+          text: [diffText(diff), WITHOUT_NODE, ...notes].join("\n\n"),
+          data: { ...diff, live: null, notes },
+        };
       const token = env["TIDEWIRE_ADMIN_TOKEN"] || inForce.adminToken;
       const plan = await askForPlan({ url, token }, edited);
       if ("problems" in plan) {
         const lines = plan.problems.map((problem) => formatProblem({ file: "draft", ...problem }));
         throw new ToolError(["the node refuses the draft. Correct it:", ...lines].join("\n"));
       }
-      return { text: `${diffText(diff)}\n\n${liveText(plan)}`, data: { ...diff, live: { ...plan.live } } };
+      return {
+        text: [diffText(diff), liveText(plan), ...notes].join("\n\n"),
+        data: { ...diff, live: { ...plan.live }, notes },
+      };
     },
   });
 

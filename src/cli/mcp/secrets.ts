@@ -1,23 +1,30 @@
-/** The last barrier before an answer: known secrets are replaced in it, wherever they are from. */
+/** The last barrier before an answer: known secrets are replaced in it, whatever their origin. */
 import { isHidden, type Path, readConfigText } from "../../config/config-text.ts";
 
-/** A shorter text would be found by chance in many others. No secret of a configuration is that short. */
+/** A shorter text would be found by chance in many others. A shorter password is replaced inside of its URL. */
 const SECRET_MIN = 6;
 
 /**
- * Every secret of a configuration, filled in, and the passwords in its URLs.
+ * The texts that show a secret of a configuration.
  * @param text The file. It may be invalid.
  */
 export function secretsOf(text: string, env: NodeJS.ProcessEnv): string[] {
   const found = [...hiddenIn(readConfigText(text, "", env).value, [])];
-  return usable([...found.flatMap(withParts), env["TIDEWIRE_TOKEN"], env["TIDEWIRE_ADMIN_TOKEN"]]);
+  return traces(found, found);
 }
 
-/** Texts that are long enough to be replaced, the longest first: one may contain another. */
-export function usable(texts: readonly (string | undefined)[]): string[] {
-  const long = texts.filter((text) => text !== undefined && text.length >= SECRET_MIN);
-  return [...new Set(long as string[])].sort((a, b) => b.length - a.length); // the condition excludes undefined
+/**
+ * The texts that show a secret: the secret itself, as a string of JSON, and the passwords of URLs.
+ * @param secrets Are replaced whole. @param urls Of these, only the passwords are replaced.
+ */
+export function traces(secrets: readonly (string | undefined)[], urls: readonly string[]): string[] {
+  const long = secrets.filter((text) => text !== undefined && text.length >= SECRET_MIN) as string[]; // the condition excludes undefined
+  return longestFirst([...long, ...urls.flatMap(passwordIn)].flatMap(inJson));
 }
+
+/** Without repetitions, the longest first: one may contain another. */
+export const longestFirst = (texts: readonly string[]): string[] =>
+  [...new Set(texts)].sort((a, b) => b.length - a.length);
 
 function* hiddenIn(value: unknown, path: Path): Generator<string> {
   if (typeof value === "string") {
@@ -28,18 +35,29 @@ function* hiddenIn(value: unknown, path: Path): Generator<string> {
   }
 }
 
-/** A secret, and if it is a URL the password in it, as written and decoded. */
-export function withParts(text: string): string[] {
-  const password = /^[a-z][a-z0-9+.-]*:\/\/[^/?#@]*?:([^/?#]*)@/i.exec(text)?.[1];
-  if (password === undefined) return [text];
+/** The password in a URL, as written, decoded, and as drivers encode it again. */
+function passwordIn(url: string): string[] {
+  const written = /^[a-z][a-z0-9+.-]*:\/\/[^/?#@]*?:([^/?#]+)@/i.exec(url)?.[1];
+  if (written === undefined) return [];
+  return encodings(written).map((password) => (password.length >= SECRET_MIN ? password : `:${password}@`));
+}
+
+function encodings(written: string): string[] {
   try {
-    return [text, password, decodeURIComponent(password)];
+    const decoded = decodeURIComponent(written);
+    return [written, decoded, encodeURIComponent(decoded)];
   } catch {
-    return [text, password]; // a percent sign that encodes nothing
+    return [written]; // a percent sign that encodes nothing
   }
 }
 
-/** A value in which every secret is replaced, in strings and in names. */
+/** A text as it is, in a string of JSON, and in such a string that is quoted by another one. */
+function inJson(text: string): string[] {
+  const once = JSON.stringify(text).slice(1, -1);
+  return [text, once, JSON.stringify(once).slice(1, -1)];
+}
+
+/** A value in which every secret is replaced, in strings and in names. @param secrets The longest first. */
 export function masked<T>(value: T, secrets: readonly string[]): T;
 export function masked(value: unknown, secrets: readonly string[]): unknown {
   if (typeof value === "string")

@@ -1,6 +1,8 @@
+import type { StartedConfig } from "./started-config.ts";
+
 /** How the server was started. An agent cannot change any of it. */
 export interface McpSettings {
-  readonly configFile: string;
+  readonly started: StartedConfig;
   /** The folder below which tools may read files, as an absolute path; `null`: none. */
   readonly draftFolder: string | null;
   /** The WebSocket of the service that `tail` asks. A token is sent there and nowhere else. */

@@ -4,7 +4,7 @@ import { formatProblem } from "../../config/config.ts";
 import { parseRuleTests } from "../../config/rule-tests.ts";
 import { countsText, failureText, untestedText } from "../rule-test-text.ts";
 import { type RuleTests, runRuleTests, testsBeside } from "../run-rule-tests.ts";
-import { chooseRules, DRAFT_INPUT, ProblemOutput, textOrNothing } from "./configured.ts";
+import { chooseRules, DRAFT_INPUT, NOTES_OUTPUT, ProblemOutput } from "./configured.ts";
 import { draftEnvironment } from "./draft-environment.ts";
 import { DRAFT_MAX, readDraft } from "./draft-files.ts";
 import type { McpSettings } from "./settings.ts";
@@ -40,6 +40,7 @@ const Output = z.object({
       }),
     )
     .describe("The rules, and the branches of $or, that no test reaches."),
+  notes: NOTES_OUTPUT,
 });
 
 const EXAMPLE =
@@ -79,22 +80,23 @@ export const testRulesTool = (settings: McpSettings): Tool =>
         ...report.failures.map((failure) => `${failureText(failure)}\n`),
         untestedText(report.untested),
         countsText(report),
+        configured.chosen.note ?? "",
       ];
+      const notes = configured.chosen.note === null ? [] : [configured.chosen.note];
       const failures = report.failures.map(
         ({ claims: _claims, rules: _rules, document: _document, ...rest }) => rest,
       );
-      return { text: text.filter((part) => part !== "").join("\n"), data: { ...report, failures } };
+      return { text: text.filter((part) => part !== "").join("\n"), data: { ...report, failures, notes } };
     },
   });
 
 async function chooseTests(
-  { configFile, draftFolder, env }: McpSettings,
+  { started, draftFolder, env }: McpSettings,
   testsText: string | undefined,
   testFiles: readonly string[] | undefined,
 ): Promise<RuleTests[]> {
-  const started = await textOrNothing(configFile);
   const ofAgent = (file: string, text: string): RuleTests => {
-    const draft = draftEnvironment(text, started, env);
+    const draft = draftEnvironment(text, started.text ?? "", env);
     return { file, parse: (rules) => parseRuleTests(text, file, draft.env, rules) };
   };
   if (testsText !== undefined) return [ofAgent("tests", testsText)];
@@ -103,10 +105,10 @@ async function chooseTests(
     for (const file of testFiles) files.push(ofAgent(file, await readDraft(draftFolder, file)));
     return files;
   }
-  const beside = await testsBeside(configFile);
+  const beside = await testsBeside(started.file);
   if (beside.length === 0)
     throw new ToolError(
-      `there are no tests beside ${configFile}. Give some as testsText, such as:\n${EXAMPLE}`,
+      `there are no tests beside ${started.file}. Give some as testsText, such as:\n${EXAMPLE}`,
     );
   // The agent does not name these files, but it may have written them.
   return Promise.all(

@@ -2,10 +2,11 @@
 import { ConfigError, formatProblem } from "../../config/config.ts";
 import { StartupError } from "../../source/startup-error.ts";
 import { UsageError } from "../command.ts";
-import { textOrNothing } from "./configured.ts";
+import { everyName } from "./draft-environment.ts";
 import { fitText, fitValue, isTooDeep } from "./fit.ts";
-import { masked, secretsOf, usable, withParts } from "./secrets.ts";
+import { longestFirst, masked, secretsOf, traces } from "./secrets.ts";
 import type { McpSettings } from "./settings.ts";
+import { currentText } from "./started-config.ts";
 import { type Tool, ToolError } from "./tool.ts";
 
 /** An agent that calls more tools at once is in a loop. */
@@ -23,12 +24,19 @@ export interface ToolResult {
 export class ToolFrame {
   readonly #settings: McpSettings;
   readonly #log: (text: string) => void;
+  /** The texts that no answer may contain: those that are known from the start. */
+  readonly #secrets: readonly string[];
   #calls = 0;
 
   /** @param log Takes lines for the admin, without secrets. */
   constructor(settings: McpSettings, log: (text: string) => void) {
     this.#settings = settings;
     this.#log = log;
+    const { started, env, serviceUrl, adminUrl } = settings;
+    this.#secrets = longestFirst([
+      ...secretsOf(started.text ?? "", env),
+      ...traces([env["TIDEWIRE_TOKEN"], env["TIDEWIRE_ADMIN_TOKEN"]], [serviceUrl, adminUrl?.href ?? ""]),
+    ]);
   }
 
   async call(tool: Tool, args: unknown, signal: AbortSignal): Promise<ToolResult> {
@@ -45,7 +53,7 @@ export class ToolFrame {
   }
 
   async #answer(tool: Tool, args: unknown, signal: AbortSignal): Promise<ToolResult> {
-    const secrets = await this.#secrets(args);
+    const secrets = await this.#secretsOf(args);
     try {
       if (isTooDeep(args))
         throw new ToolError("the arguments nest deeper than 100 levels. Make them flatter");
@@ -71,15 +79,36 @@ export class ToolFrame {
     }
   }
 
-  /** Read for each call, because an admin may edit the file. */
-  async #secrets(args: unknown): Promise<string[]> {
-    const { configFile, env, serviceUrl } = this.#settings;
+  /** Logs an error of the connection. Its message may quote the client, so only the part before any quotation is shown. */
+  protocolError(error: Error): void {
+    const text = unquoted(error.message) || "a message is none of the protocol";
+    this.#log(`protocol error: ${masked(text, this.#secrets)}`);
+  }
+
+  async #secretsOf(args: unknown): Promise<string[]> {
     const given = typeof args === "object" && args !== null && "token" in args ? args.token : undefined;
-    return usable([
-      ...secretsOf(await textOrNothing(configFile), env),
-      ...withParts(serviceUrl).slice(1),
-      typeof given === "string" ? given : undefined,
+    return longestFirst([
+      ...this.#secrets,
+      ...(await this.#writtenSinceStart()),
+      ...traces([typeof given === "string" ? given : undefined], []),
     ]);
+  }
+
+  /** The secrets that somebody has written into the file since the start. Variables count as empty, because they are not filled in. */
+  async #writtenSinceStart(): Promise<string[]> {
+    const { started } = this.#settings;
+    let text: string;
+    try {
+      text = await currentText(started);
+    } catch {
+      return []; // the tool itself reports that the file cannot be read
+    }
+    return text === started.text
+      ? []
+      : secretsOf(
+          text,
+          everyName(() => ""),
+        );
   }
 
   #textOf(tool: Tool, error: unknown, secrets: readonly string[]): string {
@@ -91,5 +120,7 @@ export class ToolFrame {
     return `${tool.name} failed unexpectedly. The log of this server (standard error) has the details. Try another input, or run tidewire ${tool.name} in a terminal`;
   }
 }
+
+const unquoted = (text: string) => text.split(/["'`{[]/)[0]?.slice(0, 200) ?? "";
 
 const failure = (text: string): ToolResult => ({ content: [{ type: "text", text }], isError: true });

@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, symlink, writeFile } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
@@ -27,6 +28,10 @@ const draftWith = (value: string) =>
     mongodb: { database: value },
     collections: { orders: { rules: [{ name: "all", filter: { v: { $lte: value } } }] } },
   });
+
+const EMPTY_TESTS = stringify({
+  tests: [{ name: "t", as: { sub: "a" }, collection: "orders", documents: [{ hidden: { _id: 1, v: "~" } }] }],
+});
 
 test("reads no file outside of its folder, hidden in it, or of another kind", async () => {
   const { call, folder } = await startMcp({
@@ -56,7 +61,7 @@ test("reads no file outside of its folder, hidden in it, or of another kind", as
     ["draft\0.yaml", /cannot be read/],
     ["missing.yaml", /cannot be read/],
     ["folder.yaml", /cannot be read/],
-    ["large.yaml", /larger than 1 MiB/],
+    ["large.yaml", /larger than 1MiB/],
     [`${"a/".repeat(400)}x.yaml`, /cannot be read/],
   ] as const) {
     for (const input of [{ configFile }, { testFiles: [configFile] }]) {
@@ -141,6 +146,91 @@ test("shows no secret in any answer or log line, whatever a draft asks for", asy
   // A variable of the rules themselves is no secret, and drafts may use it.
   const { data } = await call("explain", { ...asked, configText: draftWith("${DATABASE}") });
   expect(data.query.namespace).toBe("shop.orders");
+});
+
+test("gives a configuration that was edited after the start no secret, and no connection, until a restart", async () => {
+  const { uri } = await testDatabase();
+  const foreign = createServer();
+  let connections = 0;
+  foreign.on("connection", (socket) => {
+    connections += 1;
+    socket.destroy();
+  });
+  await new Promise<void>((resolve) => void foreign.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void foreign.close());
+  const { port } = foreign.address() as AddressInfo; // it listens on a port
+  const secrets = {
+    JWT_SECRET: "jwt-secret-of-more-than-thirty-two-bytes",
+    STRIPE_KEY: "sk_live_of-a-program",
+  };
+  const env = {
+    MONGODB_URI: uri,
+    ADMIN_SECRET: "0123456789abcdef0123456789abcdef",
+    DATABASE: "shop",
+    ...secrets,
+  };
+  const { call, folder, written } = await startMcp({ config: CONFIG, env });
+  // Its answer shows that the server has read the file.
+  expect((await call("check")).data).toMatchObject({ valid: true, problems: [] });
+  const asked = { collection: "orders", claims: { sub: "ada" }, document: { _id: 1, v: "b" } };
+  const file = join(folder, "tidewire.yaml");
+  const edit = (value: string) =>
+    writeFile(
+      file,
+      stringify({
+        ...CONFIG,
+        mongodb: { ...CONFIG.mongodb, uri: `mongodb://x:${value}@127.0.0.1:${port}/?directConnection=true` },
+        collections: { orders: { rules: [{ name: "all", filter: { v: { $lte: value } } }] } },
+      }),
+    );
+
+  for (const name of Object.keys(secrets)) {
+    await edit(`\${${name}}`);
+    const explained = await call("explain", asked);
+    expect(explained.text).toContain(`"$lte":"\${${name}}"`);
+    expect(explained.data.index).toBe("not checked: a draft opens no connection");
+    expect(explained.data.notes).toEqual([expect.stringContaining("has changed since this server started")]);
+    expect(explained.text).toContain("has changed since this server started");
+    const checked = await call("check");
+    expect(checked.data.notes[0]).toContain("Until the server is restarted");
+    expect(await call("check", { connect: true })).toMatchObject({
+      isError: true,
+      text: expect.stringContaining("has changed since this server started"),
+    });
+    // The edit does not make a variable known to drafts either.
+    const draft = await call("explain", { ...asked, configText: draftWith(`\${${name}}`) });
+    expect(draft.text).toContain(`"$lte":"\${${name}}"`);
+    const planned = await call("plan");
+    expect(planned.data).toMatchObject({ collections: [{ collection: "orders" }], live: null });
+    expect(planned.data.notes).toHaveLength(1);
+    expect((await call("test-rules", { testsText: EMPTY_TESTS })).data.notes).toHaveLength(1);
+  }
+  const all = written.join("\n");
+  for (const secret of Object.values(secrets)) expect(all).not.toContain(secret);
+  expect(connections).toBe(0);
+
+  await writeFile(file, stringify(CONFIG));
+  expect((await call("explain", asked)).data).toMatchObject({
+    notes: [],
+    index: expect.stringMatching(/^(?:none|not needed)/),
+    query: { namespace: "shop.orders" },
+  });
+  expect((await call("check", { connect: true })).isError).toBe(false);
+});
+
+test("treats a configuration that did not exist at the start as a draft", async () => {
+  const { call, folder } = await startMcp({
+    config: CONFIG,
+    args: ["--config", "later.yaml"],
+    env: { STRIPE_KEY: "sk_live_of-a-program" },
+  });
+  expect((await call("check")).text).toContain("there is no such file");
+  await writeFile(join(folder, "later.yaml"), draftWith("${STRIPE_KEY}"));
+  const { text } = await call("explain", { collection: "orders", claims: { sub: "ada" } });
+  expect(text).toContain('"$lte":"${STRIPE_KEY}"');
+  expect(text).toContain("could not be read, when this server started");
+  const planned = await call("plan", { configText: draftWith("a") });
+  expect(planned).toMatchObject({ isError: true, text: expect.stringContaining("Restart the server") });
 });
 
 test("bounds every answer, and refuses arguments that are too large or too deep", async () => {
@@ -249,6 +339,12 @@ test("survives messages that are none, writes only messages, and ends with its s
     result: { structuredContent: { valid: false } },
   });
   expect(err()).toContain("tidewire mcp: protocol error");
+  child.stdin.write('{"token":"a-secret-token-of-a-user" nonsense}\n{"token":x-secret-token}\n');
+  child.stdin.write(`${line({ jsonrpc: "2.0", id: 77, result: { token: "another-secret-token" } })}`);
+  child.stdin.write(line({ jsonrpc: "2.0", id: 6, method: "ping" }));
+  await answered(6);
+  expect(err()).toContain("protocol error: a message is none of the protocol");
+  expect(err()).not.toContain("token");
   child.stdin.write(
     line({
       jsonrpc: "2.0",
