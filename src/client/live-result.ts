@@ -236,7 +236,8 @@ export class LiveResult implements Watcher {
    */
   stop(error?: TidewireError): void {
     this.#error = error;
-    if (error?.code === "forbidden" && this.state.data.length > 0) {
+    // The documents themselves decide, because an optimistic change may hide all of them.
+    if (error?.code === "forbidden" && (this.view.list.length > 0 || this.#initial.length > 0)) {
       this.show(new View(false, false));
       this.changed({ type: "snapshot", docs: this.view.list });
     }

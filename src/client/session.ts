@@ -11,7 +11,7 @@ import { watchPage } from "./page.ts";
 import { Reconnect } from "./reconnect.ts";
 import type { ConnectionState, SessionOptions } from "./session-options.ts";
 import { StateHolder } from "./state-holder.ts";
-import { type Answer, Subscriptions } from "./subscriptions.ts";
+import { type Answer, Subscriptions, stopResult } from "./subscriptions.ts";
 import { Timers } from "./timers.ts";
 import { clientClosed, endError, toError } from "./to-error.ts";
 import { TokenRenewal } from "./token-renewal.ts";
@@ -102,7 +102,7 @@ export class Session {
     this.#stopped = error ?? clientClosed();
     this.#endAll();
     this.#fences.fail(this.#stopped);
-    for (const result of this.#subscriptions.list) result.stop(error);
+    for (const result of this.#subscriptions.list) stopResult(result, error, this.#options.onEnded);
     this.#subscriptions.companion?.stopped(this.#stopped);
     this.#setState("stopped", error);
   }
@@ -117,7 +117,7 @@ export class Session {
 
   add(result: LiveResult): void {
     this.#subscriptions.results.set(result.id, result);
-    if (this.#stopped !== undefined) result.stop(this.#stopped);
+    if (this.#stopped !== undefined) stopResult(result, this.#stopped, this.#options.onEnded);
     else if (this.#isAllowed) this.#begin();
   }
 

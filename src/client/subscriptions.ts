@@ -8,6 +8,7 @@ import type {
   SubscribedMessage,
   SubscribeMessage,
   UnsubscribedMessage,
+  UnsubscribedReason,
 } from "../protocol/messages.ts";
 import type { Companion } from "./companion.ts";
 import type { Link } from "./link.ts";
@@ -286,12 +287,32 @@ export class Subscriptions {
   }
 }
 
+/** The reasons after which the documents stay visible. A reason that this version does not know may be a missing right. */
+const KEEPING_REASONS: readonly string[] = [
+  "requested",
+  "collection-dropped",
+  "config",
+] satisfies UnsubscribedReason[];
+
 /**
  * The error of a query that the service has ended. A missing right always has its own code, because the code hides the
  * documents.
  */
-function endError(reason: UnsubscribedMessage["reason"], own: TidewireError | undefined): TidewireError {
-  const code = reason === "forbidden" ? reason : "unknown-collection";
+function endError(reason: string, own: TidewireError | undefined): TidewireError {
+  const code = KEEPING_REASONS.includes(reason) ? "unknown-collection" : "forbidden";
   if (own !== undefined && (code !== "forbidden" || own.code === code)) return own;
   return new TidewireError(code, `the service ended it: ${reason}`, { reason }, { cause: own });
+}
+
+/**
+ * Stops a query with the whole client. It stays requested, because `connect` starts it again.
+ * @param onForbidden Removes the kept copy, which must not appear after the next page load.
+ */
+export function stopResult(
+  result: LiveResult,
+  error: TidewireError | undefined,
+  onForbidden: (result: LiveResult) => void,
+): void {
+  result.stop(error);
+  if (error?.code === "forbidden") onForbidden(result);
 }

@@ -1,4 +1,4 @@
-import { TidewireError } from "../protocol/errors.ts";
+import { type ErrorCode, TidewireError } from "../protocol/errors.ts";
 import type { ErrorMessage } from "../protocol/messages.ts";
 
 /** Converts an error of the service for the application. */
@@ -17,7 +17,13 @@ export const clientClosed = () =>
 
 /** The error for a connection that ended without a message of the service. */
 export function endError(code: number, reason: string, cause: unknown): TidewireError {
-  const isAuth = (code >= 4100 && code < 4200) || code === 4401;
   const message = reason === "" ? `the connection ended (${code})` : reason;
-  return new TidewireError(isAuth ? "unauthenticated" : "unavailable", message, { code }, { cause });
+  return new TidewireError(codeOf(code), message, { code }, { cause });
+}
+
+function codeOf(closeCode: number): ErrorCode {
+  // The code hides the documents, even if the message before it was lost.
+  if (closeCode === 4403) return "forbidden";
+  const isAuth = (closeCode >= 4100 && closeCode < 4200) || closeCode === 4401;
+  return isAuth ? "unauthenticated" : "unavailable";
 }

@@ -435,6 +435,16 @@ class QueryTest(ClientTest):
                 await within(changes.__anext__())
             self.assertEqual((query.documents, query.status), ([], "stopped"))
 
+    async def test_a_reason_that_the_client_does_not_know_hides_the_documents_and_the_error_names_it(self) -> None:
+        client = await self.client()
+        async with self.following(client) as (query, changes):
+            peer = await self.live(client, 1)
+            await within(changes.__anext__())
+            await peer.send("unsubscribed", id="1", reason="quarantined")
+            with self.assertRaisesRegex(tidewire.ForbiddenError, "quarantined"):
+                await within(changes.__anext__())
+            self.assertEqual((query.documents, query.status), ([], "stopped"))
+
     async def test_a_withdrawn_right_hides_the_documents_even_if_the_token_was_not_renewed_before(self) -> None:
         client = await self.client(token=once("first"))
         async with self.following(client) as (query, changes):
@@ -866,6 +876,27 @@ class PersistenceTest(ClientTest):
             await within(changes.__anext__())
         await client.aclose()
         self.assertEqual(store._kept, {})
+
+    async def test_stored_states_are_removed_when_the_service_refuses_the_whole_client(self) -> None:
+        for has_message in (True, False):
+            store = tidewire.MemoryStore()
+            client = await self.client(store=store, scope="u1", store_interval=0.01)
+            async with self.following(client) as (query, changes):
+                peer = await self.service.accept()
+                await peer.welcome()
+                await peer.subscribed()
+                await peer.snapshot(1)
+                await within(changes.__anext__())
+                loop = asyncio.ensure_future(changes.__anext__())
+                await until(lambda: bool(store._kept))
+                if has_message:
+                    await peer.send("error", code="forbidden", message="locked", retry="never")
+                await peer.close(4403)
+                with self.assertRaises(tidewire.ForbiddenError):
+                    await within(loop)
+                self.assertEqual((query.documents, query.status), ([], "stopped"))
+            await client.aclose()
+            self.assertEqual(store._kept, {})
 
     async def test_a_state_that_is_read_after_the_service_has_refused_the_client_is_not_shown(self) -> None:
         store = tidewire.MemoryStore()

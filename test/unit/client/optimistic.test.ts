@@ -421,6 +421,14 @@ test("a query that becomes forbidden shows nothing", async () => {
   expect(ids()).toEqual([]);
 });
 
+test("a query that becomes forbidden shows nothing, even if a change hides all of its documents", async () => {
+  const { query, ids, socket } = await live(all, [{ _id: 1 }]);
+  void optimistic(query, { remove: 1 }, backend().write);
+  expect(ids()).toEqual([]);
+  socket.tell({ type: "unsubscribed", id: socket.last("subscribe").id, reason: "forbidden" });
+  expect(ids()).toEqual([]);
+});
+
 test("a change without an _id, and a change of nothing, are mistakes that are reported at once", async () => {
   const query = scriptedClient().client.collection<Order>("orders").find();
   const write = vi.fn(async () => ({}));

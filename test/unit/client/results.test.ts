@@ -597,6 +597,21 @@ test("[3.2, unsubscribed] a collection that was dropped ends the query", async (
   });
 });
 
+test("[3.2, unsubscribed] a reason that the client does not know hides the documents, and the error names it", async () => {
+  const { service, query } = await live([{ _id: 1 }]);
+  const { id } = service.socket.last("subscribe");
+  service.socket.tell({ type: "unsubscribed", id, reason: "quarantined" as "forbidden" });
+  expect(query.getState()).toMatchObject({
+    status: "stopped",
+    data: [],
+    error: {
+      code: "forbidden",
+      message: "the service ended it: quarantined",
+      details: { reason: "quarantined" },
+    },
+  });
+});
+
 test("[3.1, fence] settles when the service says so, and is asked again on another connection", async () => {
   const setup = await live();
   const passed = vi.fn();
@@ -755,6 +770,41 @@ test("a kept result is removed when the query is forbidden", async () => {
   service.socket.tell({ type: "unsubscribed", id: service.socket.last("subscribe").id, reason: "forbidden" });
   await pass(1_000);
   expect(kept.size).toBe(0);
+});
+
+test.each([true, false])(
+  "kept results are removed when the service refuses the whole client (with a message: %s)",
+  async (hasMessage) => {
+    const kept = new Map<string, unknown>();
+    const store = {
+      load: async () => undefined,
+      save: async (key: string, saved: unknown) => void kept.set(key, saved),
+      remove: async (key: string) => void kept.delete(key),
+    };
+    const { service, orders, query } = await live([{ _id: 1 }], { persist: { store, scope: "u1" } });
+    await pass(1_000);
+    expect(kept.size).toBe(1);
+    if (hasMessage)
+      service.socket.tell({ type: "error", code: "forbidden", message: "locked", retry: "never" });
+    service.socket.drop(4403);
+    await pass(1_000);
+    expect(query.getState()).toMatchObject({ status: "stopped", data: [], error: { code: "forbidden" } });
+    expect(kept.size).toBe(0);
+    // A query that is followed only now may have a copy of an earlier page load.
+    const remove = vi.spyOn(store, "remove");
+    orders.find({ a: 1 }).subscribe({});
+    expect(remove).toHaveBeenCalledOnce();
+  },
+);
+
+test("kept results stay when the token has expired", async () => {
+  const remove = vi.fn(async () => {});
+  const store = { ...memoryStore(), remove };
+  const { service, query } = await live([{ _id: 1 }], { persist: { store, scope: "u1" } });
+  service.socket.drop(4401);
+  await pass(1_000);
+  expect(query.getState()).toMatchObject({ status: "stopped", data: [{ _id: 1 }] });
+  expect(remove).not.toHaveBeenCalled();
 });
 
 test("a kept result that is read after the service has refused the client is not shown", async () => {

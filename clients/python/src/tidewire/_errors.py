@@ -130,6 +130,12 @@ def from_message(message: Mapping[str, Any]) -> TidewireError:
 
 def end_error(code: int, reason: str) -> TidewireError:
     """The error for a connection that ended without a message of the service."""
-    is_auth = 4100 <= code < 4200 or code == 4401
     text = reason or f"the connection ended ({code})"
-    return error_of("unauthenticated" if is_auth else "unavailable", text, details={"code": code})
+    return error_of(_code_of(code), text, details={"code": code})
+
+
+def _code_of(close_code: int) -> str:
+    if close_code == 4403:
+        return "forbidden"  # The code hides the documents, even if the message before it was lost.
+    is_auth = 4100 <= close_code < 4200 or close_code == 4401
+    return "unauthenticated" if is_auth else "unavailable"

@@ -101,12 +101,18 @@ class Session:
         self._rooms.stop(error)
         self._set_status("stopped", error)
         for result in self._subscriptions.list:
-            result.stop(error)
+            self._stop_result(result, error)
 
     def add(self, result: LiveResult) -> None:
         self._subscriptions.add(result)
         if self._status == "stopped":
-            result.stop(self._error)
+            self._stop_result(result, self._error)
+
+    def _stop_result(self, result: LiveResult, error: TidewireError | None) -> None:
+        result.stop(error)
+        # The next process must not show the stored documents.
+        if error is not None and error.code == "forbidden":
+            self._events.query_ended(result)
 
     def ready(self, result: LiveResult) -> None:
         """The stored state of the result was read, so the result may be requested."""

@@ -258,12 +258,16 @@ class Subscriptions:
             raise BrokenAnswerError(f"subscribed with start {start} for query {number}")
 
 
+# The reasons after which the documents stay visible. A reason that this version does not know may be a missing right.
+_KEEPING_REASONS = frozenset({"requested", "collection-dropped", "config"})
+
+
 def _end_error(reason: str, own_error: TidewireError | None) -> TidewireError:
     """The error of a query that the service has ended.
 
     A missing right always has its own code, because the code hides the documents.
     """
-    code = "forbidden" if reason == "forbidden" else "unknown-collection"
+    code = "unknown-collection" if reason in _KEEPING_REASONS else "forbidden"
     if own_error is not None and (code != "forbidden" or own_error.code == code):
         return own_error
     error = error_of(code, f"the service ended the query: {reason}", details={"reason": reason}, retry="never")
