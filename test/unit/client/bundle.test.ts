@@ -31,8 +31,8 @@ test("the module is one file that weighs at most 12.4 kB, gzipped; what few need
   expect(await read("http-transport.js")).toContain("HttpTransport");
 });
 
-test("the classic script weighs at most 14.2 kB, gzipped, with everything in it", async () => {
-  expect(gzipped(await read("tidewire.global.js"))).toBeLessThanOrEqual(14_200);
+test("the classic script weighs at most 14.3 kB, gzipped, with everything in it", async () => {
+  expect(gzipped(await read("tidewire.global.js"))).toBeLessThanOrEqual(14_300);
 });
 
 test("the script says what each file weighs", () => {
