@@ -33,6 +33,8 @@ export interface Listening {
   readonly host: string;
   readonly port: number;
   readonly adminPort: number;
+  /** Only if it serves gRPC. */
+  readonly grpcPort?: number;
 }
 
 /** Starts the service and answers when it listens; it ends with the test that started it. */
@@ -174,10 +176,10 @@ function parseListening(line: string): Listening | undefined {
   if (!line.includes('"listening"')) return undefined;
   try {
     const entry = JSON.parse(line) as Partial<Listening> & { msg?: string };
-    const { msg, host, port, adminPort } = entry;
+    const { msg, host, port, adminPort, grpcPort } = entry;
     if (msg !== "listening" || host === undefined || port === undefined || adminPort === undefined)
       return undefined;
-    return { host, port, adminPort };
+    return { host, port, adminPort, ...(grpcPort === undefined ? {} : { grpcPort }) };
   } catch {
     return undefined;
   }
