@@ -6,7 +6,7 @@ import type { TestServiceOptions } from "../support/service.ts";
 import type { Received, WsClient } from "../support/ws-client.ts";
 import type { SharedService } from "./shared-service.ts";
 
-export type TransportName = "ws" | "sse" | "poll" | "socketio" | "python" | "go";
+export type TransportName = "ws" | "sse" | "poll" | "socketio" | "grpc" | "python" | "go";
 
 /** The fields of `subscribe`, without what belongs to one transport only. */
 export interface Request {
