@@ -86,6 +86,8 @@ test("a cancelled fence makes room for another on its stream", async () => {
   const { connection } = await stream.until("welcome");
   await stream.until("snapshot");
   const { t, i } = await now();
+  // From here on the token is known, so that calls are answered in the order in which they were made.
+  await client.fence({ connection, operationTime: { t, i } });
   // An hour ahead, so that it waits until it is cancelled.
   const waiting = { connection, operationTime: { t: t + 3_600, i: 1 } };
   const cancel = new AbortController();
