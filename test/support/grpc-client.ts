@@ -33,7 +33,7 @@ export function grpcClient(service: Pick<Service, "grpcAddress">, claims: Claims
 }
 
 /** A client over another transport of the library. */
-export const clientOver = (transport: (interceptors: Interceptor[]) => Transport, claims: Claims) =>
+const clientOver = (transport: (interceptors: Interceptor[]) => Transport, claims: Claims) =>
   createClient(LiveQueries, transport([withToken(claims)]));
 
 type Client = ReturnType<typeof grpcClient>;
