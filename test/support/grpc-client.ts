@@ -1,5 +1,5 @@
 /** A client of gRPC in this process, for tests of the service. The library is that of Connect. */
-import { Code, ConnectError, createClient, type Interceptor, type Transport } from "@connectrpc/connect";
+import { Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { onTestFinished } from "vitest";
 import {
@@ -31,10 +31,6 @@ export function grpcClient(service: Pick<Service, "grpcAddress">, claims: Claims
   const interceptors = [withToken(claims, expiresInSeconds)];
   return createClient(LiveQueries, createGrpcTransport({ baseUrl: grpcUrl(service), interceptors }));
 }
-
-/** A client over another transport of the library. */
-const clientOver = (transport: (interceptors: Interceptor[]) => Transport, claims: Claims) =>
-  createClient(LiveQueries, transport([withToken(claims)]));
 
 type Client = ReturnType<typeof grpcClient>;
 type Request = Parameters<Client["follow"]>[0];
