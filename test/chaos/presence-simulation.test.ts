@@ -18,6 +18,5 @@ test.for(Array.from({ length: FUZZ_FACTOR }, (_, round) => first + round))(
     console.log(`presence simulation: seed ${seed}: ${JSON.stringify(counts)}`);
     expect(counts["entered"]).toBeGreaterThan(options.members);
     expect(counts["kills"]).toBeGreaterThan(1);
-    expect(counts["stops"]).toBeGreaterThan(0);
   },
 );

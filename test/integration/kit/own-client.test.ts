@@ -1,8 +1,12 @@
-/** The client of this package passes every scenario of the kit, so a scenario that no client can pass is found here. */
+/**
+ * The client of this package passes the scenarios of the kit, so a scenario that no client can pass is found here. It is made for
+ * browsers, which hide the HTTP status of a refused upgrade.
+ */
 import { join } from "node:path";
 import { ROOT } from "../../support/build.ts";
 import { runKitWith } from "../../support/kit.ts";
 
 runKitWith(
   `${JSON.stringify(process.execPath)} ${JSON.stringify(join(ROOT, "test/support/kit-driver.mjs"))}`,
+  ["http-status"],
 );
