@@ -7,6 +7,8 @@ const first = startSeed("presence simulation");
 
 test.for(Array.from({ length: FUZZ_FACTOR }, (_, round) => first + round))(
   "exactly the members who are in the room are visible in the end, and none was seen to leave who was away for less than the ttl, whatever happens to nodes and leases (seed %i)",
+  // On a busy machine a pause of one process may be longer than the ttl, which the model cannot know.
+  { retry: process.env["CI"] === "true" ? 2 : 0 },
   async (seed) => {
     onTestFinished(({ task }) => {
       if (task.result?.state === "fail")
