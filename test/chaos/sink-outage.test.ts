@@ -1,12 +1,9 @@
 /** A webhook that is down while as many changes are written as an hour at 100 per second has. */
 import { readFileSync } from "node:fs";
-import { MongoClient } from "mongodb";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { FUZZ_FACTOR } from "../property/seed.ts";
-import { testDatabase } from "../support/mongod.ts";
-import { testConfig } from "../support/service.ts";
 import { spawnService } from "../support/spawn-service.ts";
-import { WebhookReceiver } from "../support/webhook-receiver.ts";
+import { webhookWorld } from "../support/webhook-world.ts";
 import { type Counted, DOCUMENTS } from "./sink-world.ts";
 
 /** Changes of one write: a multiple of the documents. */
@@ -37,18 +34,9 @@ const peakOf = (pid: number) =>
 test(
   "a webhook that was down for an hour of changes receives all of them afterwards, each document in order",
   async () => {
-    const receiver = await WebhookReceiver.start();
-    const { name, uri } = await testDatabase();
-    const client = await new MongoClient(uri).connect();
-    const state = client.db(`${name}-state`);
-    onTestFinished(async () => {
-      await state.dropDatabase();
-      await client.close();
-    });
-    const { mongodb, ...file } = testConfig(uri, name, {
-      collections: { counted: { rules: [] } },
-      sinks: { all: { collection: "counted", to: receiver.to } },
-    });
+    const world = await webhookWorld("counted");
+    const { receiver, name, client, state } = world;
+    const { mongodb, ...file } = world.config;
     const config = { ...file, mongodb: mongodb as Record<string, unknown>, log: { level: "info" } };
     const node = await spawnService({ config });
     const sink = () => state.collection<SinkDocument>("sinks").findOne({ _id: "all" });

@@ -1,12 +1,9 @@
 /** Sinks of real nodes that are killed and frozen while writers write: nothing is lost, and almost nothing repeated. */
 import { setTimeout as pause } from "node:timers/promises";
-import { MongoClient } from "mongodb";
 import { expect, onTestFinished, test } from "vitest";
 import { FUZZ_FACTOR } from "../property/seed.ts";
-import { testDatabase } from "../support/mongod.ts";
-import { testConfig } from "../support/service.ts";
 import { type SpawnedService, spawnService } from "../support/spawn-service.ts";
-import { WebhookReceiver } from "../support/webhook-receiver.ts";
+import { webhookWorld } from "../support/webhook-world.ts";
 import { type Counted, judgeArrived, SteadyWriter } from "./sink-world.ts";
 
 const PATIENCE = { timeout: 120_000, interval: 50 };
@@ -32,18 +29,9 @@ const leads = async ({ pid, adminUrl }: SpawnedService): Promise<boolean> => {
 
 /** Two nodes with one sink, a receiver, and a writer. */
 async function start() {
-  const receiver = await WebhookReceiver.start();
-  const { name, uri } = await testDatabase();
-  const client = await new MongoClient(uri).connect();
-  const state = client.db(`${name}-state`);
-  onTestFinished(async () => {
-    await state.dropDatabase();
-    await client.close();
-  });
-  const { mongodb, ...file } = testConfig(uri, name, {
-    collections: { counted: { rules: [] } },
-    sinks: { all: { collection: "counted", to: receiver.to } },
-  });
+  const world = await webhookWorld("counted");
+  const { receiver, name, client, state } = world;
+  const { mongodb, ...file } = world.config;
   const config = { ...file, mongodb: mongodb as Record<string, unknown>, log: { level: "info" } };
   const nodes = await Promise.all([spawnService({ config }), spawnService({ config })]);
   const leader = async (): Promise<SpawnedService> => {

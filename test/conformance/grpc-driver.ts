@@ -6,10 +6,8 @@ import { ROOT } from "../support/build.ts";
 import { endWithUs, exited } from "../support/guard.ts";
 import { signToken } from "../support/service.ts";
 import type { Received } from "../support/ws-client.ts";
+import { PATIENCE_MS, ProcessReader } from "./process-reader.ts";
 import { type Driver, eventually, type Reader, type ReaderOptions } from "./scenario.ts";
-
-const OF_THE_CONNECTION = new Set(["welcome", "watermark", "fenced", "ticket"]);
-const PATIENCE_MS = 60_000;
 
 interface Line {
   readonly n: number;
@@ -21,8 +19,7 @@ interface Line {
 type Now = ReaderOptions & { readonly now: () => Promise<{ readonly t: number; readonly i: number }> };
 
 /** One stream, as its messages show it. */
-class GrpcReader implements Reader {
-  readonly all: Received[] = [];
+class GrpcReader extends ProcessReader implements Reader {
   readonly #send: (command: object) => void;
   readonly #now: Now["now"];
   readonly #failed = new Map<string, string>();
@@ -30,6 +27,7 @@ class GrpcReader implements Reader {
   #fences = 0;
 
   constructor(send: (command: object) => void, now: Now["now"]) {
+    super(["welcome", "watermark", "fenced", "ticket"]);
     this.#send = send;
     this.#now = now;
   }
@@ -38,21 +36,6 @@ class GrpcReader implements Reader {
     if (message !== undefined) this.all.push(message);
     if (ended === true) this.#hasEnded = true;
     if (failed !== undefined) this.#failed.set(failed, String(why));
-  }
-
-  get received(): readonly Received[] {
-    return this.all.filter(({ type }) => !OF_THE_CONNECTION.has(type));
-  }
-
-  get answer(): Received {
-    const [first] = this.received;
-    if (first === undefined) throw new Error(`no answer: ${JSON.stringify(this.all)}`);
-    return first;
-  }
-
-  get place(): { cursor: string; ticket: string } {
-    const last = (name: string) => this.all.findLast((message) => typeof message[name] === "string")?.[name];
-    return { cursor: String(last("cursor")), ticket: String(last("ticket")) };
   }
 
   async until(fits: (message: Received) => boolean): Promise<Received> {

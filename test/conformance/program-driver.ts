@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from "node:util";
 import { endWithUs, exited } from "../support/guard.ts";
 import { signToken } from "../support/service.ts";
 import type { Received } from "../support/ws-client.ts";
+import { PATIENCE_MS, ProcessReader } from "./process-reader.ts";
 import {
   type Driver,
   eventually,
@@ -15,9 +16,6 @@ import {
   type TransportName,
 } from "./scenario.ts";
 
-const OF_THE_CONNECTION = new Set(["welcome", "watermark", "fenced"]);
-const PATIENCE_MS = 60_000;
-
 interface Answer {
   readonly documents?: readonly unknown[];
   readonly complaints?: readonly string[];
@@ -27,8 +25,7 @@ type Line = { readonly n: number; readonly message?: Received; readonly answer?:
 type Now = ReaderOptions & { readonly now: () => Promise<{ readonly t: number; readonly i: number }> };
 
 /** A subscription of a client of its own, as its messages show it. */
-class ProgramReader implements Reader {
-  readonly all: Received[] = [];
+class ProgramReader extends ProcessReader implements Reader {
   readonly #send: (command: object) => void;
   readonly #request: Request;
   readonly #now: Now["now"];
@@ -37,6 +34,7 @@ class ProgramReader implements Reader {
   #asked = 0;
 
   constructor(send: (command: object) => void, request: Request, now: Now["now"]) {
+    super(["welcome", "watermark", "fenced"]);
     this.#send = send;
     this.#request = request;
     this.#now = now;
@@ -46,21 +44,6 @@ class ProgramReader implements Reader {
     if (line.message !== undefined) this.all.push(line.message);
     else if (line.answer !== undefined) this.#answers.set(line.answer, line);
     else this.#failure ??= line.failure;
-  }
-
-  get received(): readonly Received[] {
-    return this.all.filter(({ type }) => !OF_THE_CONNECTION.has(type));
-  }
-
-  get answer(): Received {
-    const [first] = this.received;
-    if (first === undefined) throw new Error(`no answer: ${JSON.stringify(this.all)}`);
-    return first;
-  }
-
-  get place(): { cursor: string; ticket: string } {
-    const last = (name: string) => this.all.findLast((message) => typeof message[name] === "string")?.[name];
-    return { cursor: String(last("cursor")), ticket: String(last("ticket")) };
   }
 
   async until(fits: (message: Received) => boolean): Promise<Received> {

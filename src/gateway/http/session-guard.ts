@@ -13,6 +13,7 @@ import { constants } from "node:http2";
 import type { Socket } from "node:net";
 import { type GuardParts, guarded, runGuarded } from "../../metrics/guard.ts";
 import { RateLimit } from "../connection/rate-limit.ts";
+import { admitFirst } from "./admit-first.ts";
 import type { CountedSocket, OpenSockets } from "./open-sockets.ts";
 import type { SocketRefusal } from "./socket-guard.ts";
 
@@ -124,15 +125,7 @@ export class SessionGuard {
       idleSinceMs: () => this.#longestIdle?.idleSinceMs ?? null,
       evict: () => this.#evict(),
     });
-    // Node's own listeners would begin TLS or HTTP/2 on a socket that is refused, so they are called from here.
-    const accept = server.listeners("connection");
-    server.removeAllListeners("connection");
-    server.on("connection", (socket: Socket) => {
-      const admit = () => {
-        if (this.#admit(socket, Date.now())) for (const listener of accept) listener.call(server, socket);
-      };
-      runGuarded(guard, "session.accept", admit, () => socket.destroy());
-    });
+    admitFirst(server, guard, "session.accept", (socket: Socket) => this.#admit(socket, Date.now()));
     server.on("session", (session) => {
       const begin = () => this.#begin(session);
       runGuarded(guard, "session.begin", begin, () => session.destroy());

@@ -6,6 +6,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Server as TlsServer } from "node:https";
 import type { Socket } from "node:net";
 import { type GuardParts, guarded, runGuarded, sharedGuarded } from "../../metrics/guard.ts";
+import { admitFirst } from "./admit-first.ts";
 import type { CountedSocket, OpenSockets, SocketLimitReached } from "./open-sockets.ts";
 
 /** Why a socket was closed; the label of `tidewire_sockets_refused_total`. */
@@ -90,15 +91,7 @@ export class SocketGuard {
       idleSinceMs: () => this.#longestIdle?.idleSinceMs ?? null,
       evict: () => this.#evict(),
     });
-    // Node's own listeners would set up a parser or TLS for a socket that is refused, so they are called from here.
-    const accept = server.listeners("connection");
-    server.removeAllListeners("connection");
-    server.on("connection", (socket: Socket) => {
-      const admit = () => {
-        if (this.#admit(socket)) for (const listener of accept) listener.call(server, socket);
-      };
-      runGuarded(parts.guard, "socket.accept", admit, () => socket.destroy());
-    });
+    admitFirst(server, parts.guard, "socket.accept", (socket: Socket) => this.#admit(socket));
     // Before the listener that answers, because that one checks whether the socket was closed here.
     server.prependListener("request", (request, response) => {
       const answer = () => this.#answer(request, response);

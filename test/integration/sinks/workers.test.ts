@@ -1,9 +1,6 @@
 /** Sinks of a service with several workers: one of them runs each sink, and another one takes over. */
-import { MongoClient } from "mongodb";
-import { expect, onTestFinished, test } from "vitest";
-import { testDatabase } from "../../support/mongod.ts";
-import { testConfig } from "../../support/service.ts";
-import { WebhookReceiver } from "../../support/webhook-receiver.ts";
+import { expect, test } from "vitest";
+import { webhookWorld } from "../../support/webhook-world.ts";
 import { pidsOf, scrape, spawnWorkers } from "../../support/worker-fleet.ts";
 
 const PATIENCE = { timeout: 120_000, interval: 50 };
@@ -16,18 +13,7 @@ interface SinkDocument {
 }
 
 test("[G2] one worker of a fleet runs a sink, and another one goes on when it is killed", async () => {
-  const receiver = await WebhookReceiver.start();
-  const { name, uri } = await testDatabase();
-  const client = await new MongoClient(uri).connect();
-  const state = client.db(`${name}-state`);
-  onTestFinished(async () => {
-    await state.dropDatabase();
-    await client.close();
-  });
-  const config = testConfig(uri, name, {
-    collections: { orders: { rules: [] } },
-    sinks: { all: { collection: "orders", to: receiver.to } },
-  });
+  const { receiver, name, client, state, config } = await webhookWorld("orders");
   const { service, health } = await spawnWorkers(config, 3);
   const sinks = state.collection<SinkDocument>("sinks");
   const found = () => sinks.findOne({ _id: "all" });
