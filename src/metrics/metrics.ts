@@ -114,6 +114,11 @@ const GAUGES = {
   revocations: ["tidewire_revocations", "Revocations in force.", []],
   revocationBytes: ["tidewire_revocation_bytes", "Bytes of revocations in memory.", []],
   jwksAge: ["tidewire_jwks_age_seconds", "Seconds since the key set was last fetched.", []],
+  callBytes: [
+    "tidewire_call_bytes",
+    "Bytes of requests of gRPC and Connect that have not arrived completely.",
+    [],
+  ],
   outboxBytes: ["tidewire_outbox_bytes", "Bytes that wait for connections to drain.", []],
   sinkLeading: ["tidewire_sink_leading", "1 while this node runs the sink, else 0.", ["sink"]],
   sinkLag: [
@@ -218,6 +223,7 @@ type MeasuredOnScrape =
   | "sockets"
   | "pushRegistrations"
   | "pushHeldBack"
+  | "callBytes"
   | "outboxBytes"
   | "streamDownSeconds"
   | "publishedHeadAge"

@@ -19,6 +19,7 @@ import type { GatewayContext } from "../../gateway/context.ts";
 import type { Gateway } from "../../gateway/gateway.ts";
 import { guarded, noteFault } from "../../metrics/guard.ts";
 import type { Metrics } from "../../metrics/metrics.ts";
+import { preciseNow } from "../../metrics/precise-now.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import { type FilterText, predicateText, redactedText } from "../../rules/deciding-predicate.ts";
 import { explainRules } from "../../rules/explain-authorization.ts";
@@ -54,9 +55,6 @@ export interface TracesParts {
   readonly log: Logger;
   readonly metrics: Pick<Metrics, "traces" | "traceEvents" | "unexpectedErrors">;
 }
-
-/** The clock of all steps. Its parts of a millisecond are real. */
-const now = (): number => performance.timeOrigin + performance.now();
 
 /** Starts, feeds, reads and ends traces. */
 export class Traces implements CommitTrace, ClientTrace {
@@ -120,7 +118,7 @@ export class Traces implements CommitTrace, ClientTrace {
   }
 
   received(): void {
-    this.#receivedAtMs = now();
+    this.#receivedAtMs = preciseNow();
   }
 
   arrived(entry: HistoryEntry): void {
@@ -173,11 +171,11 @@ export class Traces implements CommitTrace, ClientTrace {
   }
 
   matched(liveQuery: LiveQuery, entry: HistoryEntry): void {
-    this.#each((trace) => trace.matched(liveQuery, entry, now()));
+    this.#each((trace) => trace.matched(liveQuery, entry, preciseNow()));
   }
 
   offered(attachment: object, chunk: Chunk, isWritten: boolean): void {
-    if (isWritten) this.#each((trace) => trace.sent(attachment, chunk, now()));
+    if (isWritten) this.#each((trace) => trace.sent(attachment, chunk, preciseNow()));
   }
 
   started(client: TracedClient, subscription: TracedSubscription, how: string): void {
@@ -238,7 +236,7 @@ export class Traces implements CommitTrace, ClientTrace {
       rules: explained(redactedText),
       withValues: trace.asked.keepsDocuments ? explained(predicateText) : null,
     };
-    trace.recordRights(rights, now());
+    trace.recordRights(rights, preciseNow());
     work.end();
   }
 

@@ -18,9 +18,6 @@ export interface Mark {
   readonly at: number;
 }
 
-/** The time of this thread, in epoch milliseconds with fractions. All threads of a process agree within microseconds. */
-export const preciseNow = (): number => performance.timeOrigin + performance.now();
-
 /** The mark of a document; `undefined` if it was not written by a load run, or a rule hides the mark. */
 export function readMark(doc: unknown): Mark | undefined {
   if (typeof doc !== "object" || doc === null) return undefined;

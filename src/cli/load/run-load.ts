@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { preciseNow } from "../../metrics/precise-now.ts";
 import { adviceFor } from "./advice.ts";
 import { summaryOf, sumOf } from "./histogram.ts";
 import { type LoopDelay, LoopWatch, worstOf } from "./loop-delay.ts";
-import { preciseNow } from "./mark.ts";
 import type { LoadOptions } from "./options.ts";
 import { lowLimits, probe } from "./probe.ts";
 import { failuresOf, type LoadResult, type Phase, type Second } from "./result.ts";
@@ -75,7 +75,8 @@ class LoadRun {
   readonly #writers: Writers | undefined;
   readonly #events: LoadEvents;
   readonly #series: Second[] = [];
-  readonly #startedAtMs = preciseNow();
+  readonly #startedAt = new Date();
+  readonly #startedAtMs = performance.now();
   readonly #early = new AbortController();
   readonly #loop = new LoopWatch();
   #loopDelay: LoopDelay | null = null;
@@ -178,7 +179,7 @@ class LoadRun {
   #second(intervals: readonly Interval[]): void {
     const counts = addCounts(intervals.map((interval) => interval.counts));
     const { writes } = this.#writers?.figures ?? { writes: 0 };
-    const nowMs = preciseNow();
+    const nowMs = performance.now();
     const before = this.#before;
     const perSecond = (grown: number) => Math.round(grown / Math.max(0.001, (nowMs - before.atMs) / 1_000));
     const delivery = summaryOf(
@@ -227,7 +228,7 @@ class LoadRun {
     return {
       run,
       url,
-      startedAt: new Date(this.#startedAtMs).toISOString(),
+      startedAt: this.#startedAt.toISOString(),
       connections,
       ramp,
       workers,

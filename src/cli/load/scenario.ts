@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { parse } from "yaml";
 import { z } from "zod";
+import { parseUntrusted } from "../../protocol/parse-untrusted.ts";
 import { UsageError } from "../command.ts";
 import { MARK_FIELD } from "./mark.ts";
 import { compileTemplate, type Names, type Template, type Values } from "./template.ts";
@@ -82,7 +83,7 @@ export async function readScenario(option: string | undefined): Promise<Scenario
     const reason = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
     throw new UsageError(`${name} is neither YAML nor JSON: ${reason}`, { cause });
   }
-  const parsed = Scenario.safeParse(value);
+  const parsed = parseUntrusted(Scenario, value);
   if (!parsed.success) {
     const problems = parsed.error.issues.map(
       ({ path, message }) => `- ${path.join(".") || "(the whole)"}: ${message}`,

@@ -2,8 +2,9 @@ import { Client, type WebSocketConstructor } from "../../client/client.ts";
 import type { Status } from "../../client/status.ts";
 import type { Trace } from "../../client/trace.ts";
 import type { Change } from "../../client/types.ts";
+import { preciseNow } from "../../metrics/precise-now.ts";
 import type { ErrorMessage, WelcomeMessage } from "../../protocol/messages.ts";
-import { type Mark, preciseNow, readMark } from "./mark.ts";
+import { type Mark, readMark } from "./mark.ts";
 import type { UserRequest } from "./scenario.ts";
 import { SequenceCheck } from "./sequence.ts";
 import type { Tally } from "./tally.ts";
@@ -85,7 +86,7 @@ export class VirtualUser {
   /** Connects for the first time. */
   start(): void {
     this.#tally.counts.users++;
-    this.#beganAtMs = preciseNow();
+    this.#beganAtMs = performance.now();
     this.#client.connect();
   }
 
@@ -102,7 +103,7 @@ export class VirtualUser {
   return(): void {
     if (this.#phase !== "away") return;
     this.#phase = "returning";
-    this.#beganAtMs = preciseNow();
+    this.#beganAtMs = performance.now();
     this.#client.connect();
   }
 
@@ -202,7 +203,7 @@ export class VirtualUser {
       queueMicrotask(() => this.end());
     }
     if (!this.#isLive) return;
-    const tookMs = preciseNow() - (this.#beganAtMs ?? 0);
+    const tookMs = performance.now() - (this.#beganAtMs ?? 0);
     if (this.#phase === "arriving") this.#tally.ready(tookMs);
     else if (this.#phase === "returning" || this.#phase === "cut") this.#tally.resumed(tookMs);
     this.#phase = "present";
@@ -225,12 +226,12 @@ export class VirtualUser {
     return {
       connecting: () => {
         counts.attempts++;
-        this.#attemptAtMs = preciseNow();
+        this.#attemptAtMs = performance.now();
       },
       message: (message) => {
         if (message.type === "welcome") {
           // A connection that replaces another one, because its node shuts down, was begun earlier.
-          if (!this.#isConnected) this.#tally.connected(preciseNow() - this.#attemptAtMs);
+          if (!this.#isConnected) this.#tally.connected(performance.now() - this.#attemptAtMs);
           this.#isConnected = true;
           this.#options.onWelcome?.(message);
         }
@@ -245,7 +246,7 @@ export class VirtualUser {
         this.#hasFailed = true;
         if (this.#phase === "present") {
           this.#phase = "cut";
-          this.#beganAtMs = preciseNow();
+          this.#beganAtMs = performance.now();
         }
         this.#disconnected();
         if (this.#lastError === undefined) this.#tally.error(closeKey(code, reason), reason);

@@ -1,9 +1,10 @@
 /** The writers of a load run: they keep updating numbered documents, each at its rate. */
 import { type Collection, MongoBulkWriteError, MongoClient, MongoServerError } from "mongodb";
+import { preciseNow } from "../../metrics/precise-now.ts";
 import { isMongoFailure } from "../../source/mongo.ts";
 import { unreachable } from "../../source/start-patience.ts";
 import { StartupError } from "../../source/startup-error.ts";
-import { MARK_FIELD, type Mark, preciseNow } from "./mark.ts";
+import { MARK_FIELD, type Mark } from "./mark.ts";
 import type { CompiledScenario } from "./scenario.ts";
 import { dueAfterMs, dueCount, TICK_MS } from "./schedule.ts";
 import { checkMembers } from "./target.ts";
@@ -118,7 +119,7 @@ export class Writers {
   get figures(): WriterFigures {
     const { writers, rate } = this.#options;
     const hasStarted = this.#startedAtMs > 0;
-    const elapsedMs = hasStarted ? (this.#stoppedAtMs ?? preciseNow()) - this.#startedAtMs : 0;
+    const elapsedMs = hasStarted ? (this.#stoppedAtMs ?? performance.now()) - this.#startedAtMs : 0;
     const behindMs = this.#done.map((done) => elapsedMs - dueAfterMs(done + 1, rate));
     const behind = this.#stoppedAtMs === undefined ? 0 : Math.max(0, ...behindMs);
     return {
@@ -136,7 +137,7 @@ export class Writers {
 
   /** @param onFailure A writer has failed. The others go on. */
   start(onFailure: (error: Error) => void): void {
-    this.#startedAtMs = preciseNow();
+    this.#startedAtMs = performance.now();
     const writers = this.#sequences.map((_sequence, writer) => this.#write(writer));
     this.#running = Promise.all(
       writers.map((writer) => writer.catch(async (error: unknown) => onFailure(await this.#failure(error)))),
@@ -146,7 +147,7 @@ export class Writers {
   /** Ends all writers, whether or not MongoDB answers. @returns The last acknowledged write of each document. */
   async stop(): Promise<readonly number[]> {
     this.#abort.abort();
-    this.#stoppedAtMs ??= preciseNow();
+    this.#stoppedAtMs ??= performance.now();
     if (!this.#isStuck) this.#isStuck = !(await endsWithin(this.#running, STOP_WITHIN_MS));
     return this.#finals;
   }
@@ -222,18 +223,20 @@ export class Writers {
     const own = Math.ceil((scenario.documents - writer) / writers);
     while (!signal.aborted) {
       const done = this.#done[writer] ?? 0;
-      const elapsedMs = preciseNow() - this.#startedAtMs;
+      const elapsedMs = performance.now() - this.#startedAtMs;
       const length = Math.min(dueCount(elapsedMs, rate) - done, BULK_MAX);
       if (length > 0) {
         this.#lagMs = Math.max(this.#lagMs, elapsedMs - dueAfterMs(done + 1, rate));
+        // From the present time, because the clock may have been set since the start.
+        const startedAtMs = preciseNow() - elapsedMs;
         const due = Array.from({ length }, (_due, at) => ({
           d: writer + ((done + at) % own) * writers,
-          at: this.#startedAtMs + dueAfterMs(done + at + 1, rate),
+          at: startedAtMs + dueAfterMs(done + at + 1, rate),
         }));
         await this.#update(writer, due);
         this.#done[writer] = done + length;
       }
-      const nowMs = preciseNow() - this.#startedAtMs;
+      const nowMs = performance.now() - this.#startedAtMs;
       await pause(Math.ceil(TICK_MS - (nowMs % TICK_MS)), signal);
     }
   }
