@@ -5,7 +5,7 @@
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -147,6 +147,7 @@ async function main() {
   const database = `bench-${randomBytes(4).toString("hex")}`;
   const mongod =
     flags.mongodb === undefined ? await startMongod(directory) : useMongod(flags.mongodb, database);
+  if (flags.profile !== undefined) await mkdir(flags.profile, { recursive: true });
   const parts = { uri: mongod.uri, database, mongodPid: mongod.pid, directory, profiles: flags.profile };
   const missing = new Set();
   const results = [];

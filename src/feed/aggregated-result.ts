@@ -26,7 +26,7 @@ import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { WindowMember } from "./result-state.ts";
 import { SmallMap } from "./small-map.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
-import type { Touched } from "./window-changes.ts";
+import type { Touched, TouchedDocument } from "./window-changes.ts";
 
 /** The parts that the groups of all live queries share. */
 interface SharedParts {
@@ -55,6 +55,11 @@ interface Exhausted {
   readonly group: Group;
   readonly columns: readonly number[];
 }
+
+const NONE_EXHAUSTED: readonly Exhausted[] = [];
+
+/** Why groups have changed, by their keys. Most commits change one or two. */
+type Causes = SmallMap<string, Cause>;
 
 /** If more values than this must be read, all groups are read instead, with one query. */
 const SPARE_READS_MAX = 4;
@@ -103,8 +108,19 @@ export class AggregatedResult implements KeptResult {
   }
 
   apply(entry: HistoryEntry): Found {
-    if (entry.commit.clusterTime <= this.loadedAt) return [];
-    return runThrough(this.applyTouched(entry, this.#parts.owner.evaluation.touchedBy(entry.commit.events)));
+    const { clusterTime, events } = entry.commit;
+    if (clusterTime <= this.loadedAt) return [];
+    const { evaluation } = this.#parts.owner;
+    const [only] = events;
+    if (only === undefined || events.length > 1)
+      return runThrough(this.applyTouched(entry, evaluation.touchedBy(events)));
+    // Most commits are one write, and most counters count many of them.
+    const touched = evaluation.touchedByOne(only);
+    if (touched === null) return [];
+    if (touched === UNKNOWN || this.#isAmbiguousAt(clusterTime)) return UNKNOWN;
+    const causes: Causes = new SmallMap();
+    this.#countBoth(touched, causes);
+    return this.#settle(causes, clusterTime);
   }
 
   /** Finds the effect of a commit on the documents, in steps. */
@@ -116,29 +132,47 @@ export class AggregatedResult implements KeptResult {
     if (touched === UNKNOWN) return UNKNOWN;
     if (touched.size === 0) return [];
     const { clusterTime } = commit;
-    // Another commit has the same cluster time. It is unknown whether the values that were read are from before or
-    // after it.
-    if (clusterTime <= this.#readAt) return UNKNOWN;
-    const causes = new Map<string, Cause>();
+    if (this.#isAmbiguousAt(clusterTime)) return UNKNOWN;
+    const causes: Causes = new SmallMap();
     const pace = new StepPace();
-    for (const { cause, previous, document, isVisiblyChanged } of touched.values()) {
-      if (!isVisiblyChanged) continue;
-      if (previous !== undefined) this.#count(previous, -1, cause, causes);
-      if (document !== undefined) this.#count(document, 1, cause, causes);
-      if (pace.isOver((previous?.length ?? 0) + (document?.length ?? 0))) yield;
+    for (const one of touched.values()) {
+      this.#countBoth(one, causes);
+      if (pace.isOver((one.previous?.length ?? 0) + (one.document?.length ?? 0))) yield;
     }
-    // Groups without documents are about to leave, so they do not count.
-    let size = this.#groups.size;
-    for (const key of causes.keys()) if (this.#groups.get(key)?.documents === 0) size--;
-    if (size > this.#parts.plan.groupsMax) return UNKNOWN;
+    return this.#settle(causes, clusterTime);
+  }
+
+  /** Another commit has the same cluster time. It is unknown whether the values that were read are from before or after it. */
+  #isAmbiguousAt(clusterTime: bigint): boolean {
+    return clusterTime <= this.#readAt;
+  }
+
+  /** The changes of the rows after the documents of a commit were counted. */
+  #settle(causes: Causes, clusterTime: bigint): Found {
+    const { groupsMax } = this.#parts.plan;
+    if (this.#groups.size > groupsMax && this.#sizeAfter(causes) > groupsMax) return UNKNOWN;
     const exhausted = this.#exhausted(causes.keys());
     return exhausted.length === 0
       ? this.#changes(causes)
       : this.#readExhausted(exhausted, clusterTime, causes);
   }
 
+  /** The number of groups without those that are about to leave, because they have no documents. */
+  #sizeAfter(causes: Causes): number {
+    let size = this.#groups.size;
+    for (const key of causes.keys()) if (this.#groups.get(key)?.documents === 0) size--;
+    return size;
+  }
+
+  /** Subtracts a document as it was, and adds it as it is. */
+  #countBoth({ cause, previous, document, isVisiblyChanged }: TouchedDocument, causes: Causes): void {
+    if (!isVisiblyChanged) return;
+    if (previous !== undefined) this.#count(previous, -1, cause, causes);
+    if (document !== undefined) this.#count(document, 1, cause, causes);
+  }
+
   /** Adds a document that has entered its group (`times` is 1), or subtracts one that has left it. */
-  #count(document: Uint8Array, times: 1 | -1, cause: Cause, causes: Map<string, Cause>): void {
+  #count(document: Uint8Array, times: 1 | -1, cause: Cause, causes: Causes): void {
     const { idOf, columns, paths } = this.#parts.plan;
     const id = idOf(document);
     const key = groupKey(id);
@@ -153,27 +187,41 @@ export class AggregatedResult implements KeptResult {
     causes.set(key, cause);
   }
 
-  /** Turns the differences between the old and the new rows into changes. */
-  #changes(causes: ReadonlyMap<string, Cause>): Change[] {
+  /** Turns the differences between the old and the new rows into changes. Rows that leave come first. */
+  #changes(causes: Causes): Change[] {
+    const keys = causes.keys();
+    const [only] = keys;
+    if (only !== undefined && keys.length === 1) {
+      const change = this.#changeOf(only, causes);
+      // An array literal has room for this one element, and none for more.
+      return change === null ? [] : [change];
+    }
     const removed: Change[] = [];
     const others: Change[] = [];
-    for (const [key, cause] of causes) {
-      const group = this.#groups.get(key);
-      if (group === undefined) continue;
-      const before = group.row;
-      if (group.documents === 0 && this.#parts.plan.aggregate.by !== null) {
-        this.#groups.delete(key);
-        this.#heldBytes -= group.heldBytes;
-        if (before.length > 0) removed.push({ type: "removed", cause, id: group.id, previous: before });
-        continue;
-      }
-      const document = group.makeRow(this.#parts.plan.columns);
-      if (before.length > 0 && Buffer.compare(before, document) === 0) continue;
-      this.#show(group, document);
-      if (before.length === 0) others.push({ type: "added", cause, document });
-      else others.push({ type: "changed", cause, document, previous: before });
+    for (const key of keys) {
+      const change = this.#changeOf(key, causes);
+      if (change !== null) (change.type === "removed" ? removed : others).push(change);
     }
     return [...removed, ...others];
+  }
+
+  /** Shows the new row of a group, or drops the group; `null` if followers see no difference. */
+  #changeOf(key: string, causes: Causes): Change | null {
+    const group = this.#groups.get(key);
+    if (group === undefined) return null;
+    const cause = causes.get(key) as Cause; // the key is one of them
+    const before = group.row;
+    if (group.documents === 0 && this.#parts.plan.aggregate.by !== null) {
+      this.#groups.delete(key);
+      this.#heldBytes -= group.heldBytes;
+      return before.length === 0 ? null : { type: "removed", cause, id: group.id, previous: before };
+    }
+    const document = group.makeRow(this.#parts.plan.columns);
+    if (before.length > 0 && Buffer.compare(before, document) === 0) return null;
+    this.#show(group, document);
+    return before.length === 0
+      ? { type: "added", cause, document }
+      : { type: "changed", cause, document, previous: before };
   }
 
   #show(group: Group, row: Uint8Array): void {
@@ -181,7 +229,8 @@ export class AggregatedResult implements KeptResult {
     group.row = row;
   }
 
-  #exhausted(keys: Iterable<string>): Exhausted[] {
+  #exhausted(keys: Iterable<string>): readonly Exhausted[] {
+    if (this.#parts.plan.columns.extremes.length === 0) return NONE_EXHAUSTED;
     const exhausted: Exhausted[] = [];
     for (const key of keys) {
       const group = this.#groups.get(key);
@@ -196,7 +245,7 @@ export class AggregatedResult implements KeptResult {
   async #readExhausted(
     exhausted: readonly Exhausted[],
     clusterTime: bigint,
-    causes: ReadonlyMap<string, Cause>,
+    causes: Causes,
   ): Promise<Change[] | typeof UNKNOWN> {
     const { reader, documentQuery, plan } = this.#parts;
     this.#readAt = clusterTime;

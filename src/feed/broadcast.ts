@@ -8,7 +8,7 @@ import { type Change, UNKNOWN } from "./change.ts";
 import { type ChangeEncoder, takesSteps } from "./change-encoder.ts";
 import type { ChangeLog } from "./change-log.ts";
 import type { Follower } from "./follower.ts";
-import { type Chunks, Handout, NOTHING, type Prepared, put } from "./handout.ts";
+import { type Chunks, type Followers, Handout, NOTHING, type Prepared, put } from "./handout.ts";
 import { HeldRows, type RowPace, type TakenRows } from "./held-rows.ts";
 import type { HistoryEntry } from "./history.ts";
 import { type LogEntry, toLogEntry } from "./log-entry.ts";
@@ -113,18 +113,16 @@ export class Broadcast {
     return this.#handout.hand(pending, prepared, this.followers) ?? this.#startOver(onUnknown);
   }
 
-  #flushRows({ pieces, all }: TakenRows, onUnknown: () => void): Iterable<void> {
+  #flushRows({ pieces, all, isWhole }: TakenRows, onUnknown: () => void): Iterable<void> {
     const prepared = this.#prepared;
     this.forget();
     const merged = all.toEntry();
     if (merged === null) return this.#startOver(onUnknown);
     this.#handout.noteChanges([merged]);
     this.#handout.noteMerged(all.changeCount - merged.changes.length);
-    const byPiece = this.#byPiece(pieces);
-    const lackAll = byPiece.get(0) ?? [];
-    // Mostly no follower has received a part early.
-    if (lackAll.length === this.followers.size) return this.#handRows(merged, lackAll, prepared);
-    return this.#handPieces(pieces, byPiece);
+    return isWhole
+      ? this.#handRows(merged, this.followers, prepared)
+      : this.#handPieces(pieces, this.#byPiece(pieces));
   }
 
   /** Delivers to followers that lack different rows, a step for each group of them. */
@@ -140,7 +138,7 @@ export class Broadcast {
     }
   }
 
-  #handRows(entry: LogEntry, followers: readonly Follower[], prepared: Prepared | null): Iterable<void> {
+  #handRows(entry: LogEntry, followers: Followers, prepared: Prepared | null): Iterable<void> {
     // Changes may cancel each other.
     if (entry.changes.length === 0) {
       for (const follower of followers) follower.skipTo(entry);

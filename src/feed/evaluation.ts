@@ -137,17 +137,32 @@ export class Evaluation {
     for (const event of events) {
       if (event.namespace !== this.#namespace) continue;
       if (event.operation === "replaced-collection" || !hasImages(event)) return UNKNOWN;
-      const { operation: cause, documentKey, before, after } = event;
-      const id = valueKey(idOf(documentKey));
-      const known = touched.get(id);
-      const previous = known === undefined ? this.#ifMatching(before) : known.previous;
-      const document = this.#ifMatching(after);
-      if (known === undefined && previous === undefined && document === undefined) continue;
-      const isVisiblyChanged =
-        previous === undefined || document === undefined || !this.#areEqual(previous, document);
-      touched.set(id, { cause, documentKey, previous, document, isVisiblyChanged });
+      const id = valueKey(idOf(event.documentKey));
+      const effect = this.#effectOf(event, touched.get(id));
+      if (effect !== null) touched.set(id, effect);
     }
     return touched;
+  }
+
+  /**
+   * The effect of a commit that is one event; `null` if its document neither was in the unlimited result nor is. `UNKNOWN` if
+   * an image is missing.
+   */
+  touchedByOne(event: StreamEvent): TouchedDocument | typeof UNKNOWN | null {
+    if (event.namespace !== this.#namespace) return null;
+    if (event.operation === "replaced-collection" || !hasImages(event)) return UNKNOWN;
+    return this.#effectOf(event, undefined);
+  }
+
+  /** @param earlier The effect of earlier events of the commit on the same document. */
+  #effectOf(event: ChangeEvent, earlier: TouchedDocument | undefined): TouchedDocument | null {
+    const { operation: cause, documentKey, before, after } = event;
+    const previous = earlier === undefined ? this.#ifMatching(before) : earlier.previous;
+    const document = this.#ifMatching(after);
+    if (earlier === undefined && previous === undefined && document === undefined) return null;
+    const isVisiblyChanged =
+      previous === undefined || document === undefined || !this.#areEqual(previous, document);
+    return { cause, documentKey, previous, document, isVisiblyChanged };
   }
 
   #ifMatching(document: Uint8Array | undefined): Uint8Array | undefined {

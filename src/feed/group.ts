@@ -59,9 +59,8 @@ export class Group {
 
   /** The current row, as a document in memory of its own. */
   makeRow({ fields }: AggregateColumns): Uint8Array {
-    const entries: [string, BsonValue][] = [["_id", this.id]];
-    for (const field of fields) entries.push([field.name, this.#valueOf(field)]);
-    return bytesOf(documentOf(entries));
+    const values = fields.map((field): [string, BsonValue] => [field.name, this.#valueOf(field)]);
+    return bytesOf(documentOf([["_id", this.id], ...values]));
   }
 
   #valueOf(field: AggregateColumns["fields"][number]): BsonValue {

@@ -34,11 +34,16 @@ const STORM_INTERVALS = 20;
 /** With more pieces than this, all clients receive the held rows, because each piece costs memory. */
 const PIECES_MAX = 16;
 
+/** Shared, because a node may have thousands of counters. Nothing is added to it. */
+const NO_PIECES: MergedEntries[] = [];
+
 /** Everything that was held back. */
 export interface TakenRows {
   readonly pieces: readonly MergedEntries[];
   /** The pieces as one. */
   readonly all: MergedEntries;
+  /** Whether no client has received a part of them. */
+  readonly isWhole: boolean;
 }
 
 /**
@@ -47,7 +52,7 @@ export interface TakenRows {
  */
 export class HeldRows {
   readonly #pace: RowPace;
-  #pieces: MergedEntries[] = [];
+  #pieces: MergedEntries[] = NO_PIECES;
   /** Whether the next entry begins a new piece. */
   #isCut = true;
   #sentAtMs = Number.NEGATIVE_INFINITY;
@@ -64,7 +69,8 @@ export class HeldRows {
   }
 
   add(entry: LogEntry): void {
-    if (this.#isCut) this.#pieces.push(new MergedEntries(entry));
+    if (this.#pieces.length === 0) this.#pieces = [new MergedEntries(entry)];
+    else if (this.#isCut) this.#pieces.push(new MergedEntries(entry));
     else this.#pieces.at(-1)?.add(entry);
     this.#isCut = false;
   }
@@ -95,14 +101,15 @@ export class HeldRows {
     const pieces = this.#pieces;
     const all = MergedEntries.joined(pieces);
     if (all === null) return null;
+    const isWhole = pieces.length === 1 && !this.#isCut;
     this.forget();
     if (this.#pace.intervalMs > 0) this.#charge(all);
-    return { pieces, all };
+    return { pieces, all, isWhole };
   }
 
   /** Drops everything that is held back. */
   forget(): void {
-    this.#pieces = [];
+    this.#pieces = NO_PIECES;
     this.#isCut = true;
   }
 

@@ -89,15 +89,15 @@ export class Holdings {
    */
   chargeWindow(liveQuery: LiveQuery): Iterable<Account> {
     const holding = this.#byQuery.get(liveQuery);
-    if (holding === undefined) return [];
+    if (holding === undefined) return NOBODY;
     const bytes = liveQuery.state.heldBytes;
     const grown = bytes - holding.load.windowBytes;
-    if (grown === 0 || (bytes !== 0 && Math.abs(grown) < CHARGE_STEP_BYTES)) return [];
+    if (grown === 0 || (bytes !== 0 && Math.abs(grown) < CHARGE_STEP_BYTES)) return NOBODY;
     holding.load.windowBytes = bytes;
     this.#windowBytes += grown;
     for (const account of holding.accounts) account.growWindows(grown);
     holding.lingering?.leftBy.growWindows(grown);
-    return grown > 0 ? holding.accounts : [];
+    return grown > 0 ? holding.accounts : NOBODY;
   }
 
   /** The live queries that have lingered long enough. */

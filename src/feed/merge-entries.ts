@@ -23,13 +23,14 @@ export class MergedEntries {
   }
 
   /** Joins entries that follow each other; `null` if there are none. */
-  static joined([first, ...others]: readonly MergedEntries[]): MergedEntries | null {
-    if (first === undefined || others.length === 0) return first ?? null;
+  static joined(pieces: readonly MergedEntries[]): MergedEntries | null {
+    const [first] = pieces;
+    if (first === undefined || pieces.length === 1) return first ?? null;
     const all = new MergedEntries(first.#first);
     all.#rows = new Map(first.#rows ?? rowsOf(first.#first));
     all.#changes = first.#changes;
     all.#isUnknown = first.#isUnknown;
-    for (const next of others) {
+    for (const next of pieces.slice(1)) {
       for (const change of next.#rowChanges) note(all.#rows, change);
       all.#changes += next.#changes;
       all.#isUnknown ||= next.#isUnknown;

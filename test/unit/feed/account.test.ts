@@ -114,9 +114,10 @@ test("counts the queued bytes of all connections of a user together", () => {
   const [one, two] = [outbox(100), outbox(200)];
   account.outboxes.add(one);
   account.outboxes.add(two);
-  expect([account.outboxes.size, account.outboxes.bytes]).toEqual([2, 300]);
+  const haveRoomFor = (size: number) => account.outboxes.hasRoom(size, 1_000);
+  expect([account.outboxes.size, haveRoomFor(700), haveRoomFor(701)]).toEqual([2, true, false]);
   account.outboxes.delete(one);
-  expect([account.outboxes.size, account.outboxes.bytes]).toEqual([1, 200]);
+  expect([account.outboxes.size, haveRoomFor(800), haveRoomFor(801)]).toEqual([1, true, false]);
 });
 
 test("whatever is taken and given back in whatever order, an account ends empty", () => {
