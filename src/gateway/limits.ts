@@ -129,7 +129,14 @@ export const GatewayLimits = z.strictObject({
     .max(10_000)
     .default(100)
     .describe(
-      "Calls of gRPC in progress on one connection of HTTP/2. The client makes further ones wait, and the service refuses those of a client that does not.",
+      "Calls of gRPC in progress on one connection of HTTP/2. The client makes further ones wait; the connection of a client that does not is closed.",
+    ),
+  socketCallBytes: z
+    .int()
+    .min(1_024)
+    .default(1_048_576)
+    .describe(
+      "Requests of gRPC on one connection of HTTP/2 that have not arrived completely, in bytes that arrived or were announced. With more the call is refused. A single request always has room for messageBytes.",
     ),
   refreshesPerMinute: z
     .number()

@@ -3,15 +3,14 @@
  * both, refuses changes over the limit, and stops reading from a client that does not read its answers.
  */
 import type { Chunk } from "../../feed/chunk.ts";
+import type { Outboxes } from "../../feed/outboxes.ts";
 import type { SharedCompression } from "../../feed/shared-compression.ts";
 import { type GuardParts, runGuarded } from "../../metrics/guard.ts";
 import type { ServerMessage } from "../../protocol/messages.ts";
 import type { Transport } from "./transport.ts";
 
 /** The outboxes of all connections of one user. */
-interface Shared {
-  readonly bytes: number;
-}
+type Shared = Pick<Outboxes, "hasRoom" | "grew">;
 
 /**
  * Each connection may use this many bytes, whatever the user's other connections use. Catch-up is written in pieces of
@@ -68,19 +67,24 @@ export class Outbox {
   /** Takes a chunk if there is room. A message larger than the limit has room when nothing else waits. */
   write(chunk: Chunk): boolean {
     if (this.#ended) return true; // the client has left
-    const isAlone = this.#transport.bufferedBytes === 0 && chunk.messages.length === 1;
+    const beforeBytes = this.#transport.bufferedBytes;
+    const isAlone = beforeBytes === 0 && chunk.messages.length === 1;
     if (!this.#fits(chunk.size) && !isAlone) return false;
     this.#transport.write(chunk);
+    this.#noteGrowth(beforeBytes);
     return true;
+  }
+
+  #noteGrowth(beforeBytes: number): void {
+    this.#others?.grew(Math.max(0, this.#transport.bufferedBytes - beforeBytes));
   }
 
   #fits(size: number): boolean {
     const bytes = this.#transport.bufferedBytes + size;
     if (bytes > this.#limitBytes) return false;
-    // Most connections have almost nothing waiting, so the sum over the user's connections is only computed for the
-    // others.
+    // Most connections have almost nothing waiting.
     if (bytes <= FLOOR_BYTES || this.#others === null) return true;
-    return this.#others.bytes + size <= this.#othersLimitBytes;
+    return this.#others.hasRoom(size, this.#othersLimitBytes);
   }
 
   /** Sends an answer, which is always taken. A client that asks without reading is not read any more until it reads. */
@@ -91,7 +95,9 @@ export class Outbox {
   /** Lets a transport answer in its own way, under the same limit. */
   answer(write: () => void): void {
     if (this.#ended) return;
+    const beforeBytes = this.#transport.bufferedBytes;
     write();
+    this.#noteGrowth(beforeBytes);
     this.#holdBack();
   }
 

@@ -2,6 +2,7 @@
  * The schema of client messages. Unknown fields are refused: a misspelt `filter` that was ignored would send a client
  * more than it asked for.
  */
+
 import { z } from "zod";
 import { TidewireError } from "../../protocol/errors.ts";
 import {
@@ -10,6 +11,7 @@ import {
   DOCUMENT_MODES,
   VALUE_MODES,
 } from "../../protocol/messages.ts";
+import { parseUntrusted } from "../../protocol/parse-untrusted.ts";
 
 const id = z.string().min(1).max(64);
 const uint32 = z.int().min(0).max(0xffff_ffff);
@@ -123,7 +125,7 @@ export function checkMessage(message: Readonly<Record<string, unknown>>): Client
     throw badRequest([{ path: "type", reason: `expected one of ${known}` }], ownId);
   }
   const schema = MESSAGES[type as keyof typeof MESSAGES]; // the line above has checked that it is an own key
-  const parsed = schema.safeParse(message);
+  const parsed = parseUntrusted(schema, message);
   if (!parsed.success) {
     const { issues } = parsed.error;
     throw badRequest(
@@ -137,7 +139,7 @@ export function checkMessage(message: Readonly<Record<string, unknown>>): Client
 
 /** The `id` of a message in a form that an answer may repeat; `undefined` if it has none. */
 export function usableId(given: unknown): string | undefined {
-  const own = id.safeParse(given);
+  const own = parseUntrusted(id, given);
   return own.success ? own.data : undefined;
 }
 

@@ -5,6 +5,7 @@
  */
 
 import type { Feed } from "../../feed/feed.ts";
+import { SmallSet } from "../../feed/small-set.ts";
 import { type GuardParts, guarded } from "../../metrics/guard.ts";
 import { amount } from "../../protocol/amount.ts";
 import { TidewireError } from "../../protocol/errors.ts";
@@ -18,6 +19,14 @@ import type { Subscriptions } from "./subscriptions.ts";
 interface ProgressContext extends GuardParts {
   readonly feed: Feed;
   readonly server: Pick<GatewayContext["server"], "heartbeatMs">;
+}
+
+/** A fence that waits. */
+export interface HeldFence {
+  /** Aborted when nobody waits for the answer any more: the caller has left, or the connection has ended. */
+  readonly gone: AbortSignal;
+  /** The fence counts no longer. */
+  release(): void;
 }
 
 /**
@@ -34,7 +43,7 @@ export class Progress {
   /** A watermark was due while changes were still missing. */
   #owesWatermark = false;
   #watermarkAtMs: number;
-  #fences = 0;
+  readonly #fences = new SmallSet<AbortController>();
   #isOver = false;
 
   constructor(context: ProgressContext, subscriptions: Subscriptions, outbox: Outbox, nowMs: number) {
@@ -125,21 +134,31 @@ export class Progress {
   }
 
   /**
-   * Counts a fence until the returned function is called.
+   * Counts a fence until it is released.
+   * @param left Aborted when the caller no longer waits.
    * @throws {TidewireError} `too-many-requests`
    */
-  holdFence(most: number): () => void {
-    if (this.#fences >= most) {
+  holdFence(most: number, left?: AbortSignal): HeldFence {
+    if (this.#fences.size >= most) {
       const text = `${amount(most, "fence waits", "fences wait")} on this connection already`;
       throw new TidewireError("too-many-requests", text, { limit: "fences", value: most });
     }
-    this.#fences++;
-    return () => void this.#fences--;
+    const gone = new AbortController();
+    const leave = () => gone.abort();
+    if (this.#isOver || left?.aborted === true) leave();
+    left?.addEventListener("abort", leave);
+    this.#fences.add(gone);
+    const release = () => {
+      this.#fences.delete(gone);
+      left?.removeEventListener("abort", leave);
+    };
+    return { gone: gone.signal, release };
   }
 
   /** The connection has ended, so waits on it end as well. */
   end(): void {
     this.#isOver = true;
+    for (const fence of this.#fences) fence.abort();
     this.#subscriptions.changes.notify();
   }
 

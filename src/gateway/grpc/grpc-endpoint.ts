@@ -27,6 +27,7 @@ import { chargeConnect, checkOrigin } from "../http/http-admission.ts";
 import { bearerOf } from "../http/http-request.ts";
 import { answerError } from "../transports/http-exchange.ts";
 import { NO_CLOSE_FRAME } from "../transports/ws.ts";
+import { ArrivingBytes } from "./arriving-bytes.ts";
 import { Call, type CallRequest, type CallResponse } from "./call.ts";
 import { toCallError } from "./call-error.ts";
 import { FenceTransport } from "./fence-transport.ts";
@@ -64,6 +65,7 @@ export class GrpcEndpoint {
   readonly #admission: Admission;
   readonly #open: OpenConnection;
   readonly #handlers: ReadonlyMap<string, Handler>;
+  readonly #arriving: ArrivingBytes;
   /** By the ids of their connections. */
   readonly #streams = new Map<string, Stream>();
 
@@ -71,6 +73,9 @@ export class GrpcEndpoint {
     this.#context = context;
     this.#admission = admission;
     this.#open = open;
+    this.#arriving = new ArrivingBytes(context.limits);
+    const { callBytes } = context.metrics;
+    context.metrics.onScrape("callBytes", () => callBytes.set(this.#arriving.totalBytes));
     const router = createConnectRouter({
       // A message compressed for each client would cost more than the rest of its delivery, and its length would say
       // something about the data of others (docs/security.md).
@@ -129,10 +134,11 @@ export class GrpcEndpoint {
     const values = createContextValues().set(CALL, call);
     const asked = universalRequestFromNodeRequest(request, response, undefined, values);
     if (refusal !== null) request.resume();
-    const answered = await handler(refusal === null ? asked : { ...asked, body: this.#refusedBody(refusal) });
-    const { body } = answered;
+    const body =
+      refusal === null ? this.#countedBody(asked.body, call) : this.#refusedBody(this.#statusOf(refusal));
+    const answered = await handler({ ...asked, body });
     try {
-      const pieces = body === undefined ? {} : { body: call.inPieces(body) };
+      const pieces = answered.body === undefined ? {} : { body: call.inPieces(answered.body) };
       await universalResponseToNodeResponse({ ...answered, ...pieces }, response);
     } catch (error) {
       // A client that has left is not unexpected.
@@ -145,9 +151,17 @@ export class GrpcEndpoint {
    * The body of a call that is refused before it is read, so that its bytes need no memory. The error becomes the status
    * of the call, which the library writes in the format of the call.
    */
-  #refusedBody(refusal: TidewireError): AsyncIterable<Uint8Array> {
-    const status = this.#statusOf(refusal);
+  #refusedBody(status: ConnectError): AsyncIterable<Uint8Array> {
     return { [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(status) }) };
+  }
+
+  /** The body of a call, which ends with an error if the connection has too many bytes of incomplete requests. */
+  #countedBody(
+    body: ReturnType<typeof universalRequestFromNodeRequest>["body"],
+    call: Call,
+  ): AsyncIterable<Uint8Array> {
+    // The library makes anything else only of a body that somebody has parsed before.
+    return this.#arriving.counted(body as AsyncIterable<Uint8Array>, call, (error) => this.#statusOf(error));
   }
 
   /** The limit that the call exceeds, as an error. Otherwise the call is counted. */

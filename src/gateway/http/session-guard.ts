@@ -63,7 +63,10 @@ class OpenCall {
     return this.#leftBytes !== null;
   }
 
-  /** How long the client has taken nothing of the finished answer, in milliseconds. Before its end: 0. */
+  /**
+   * How long the client has taken nothing of the finished answer, in milliseconds. Before its end: 0. Node shows the
+   * progress of whole writes only, and less than 16 KiB are left when the library ends an answer.
+   */
   stalledMs(nowMs: number): number {
     const { writableEnded, writableLength } = this.stream;
     if (!writableEnded) return 0;

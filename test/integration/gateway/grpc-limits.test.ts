@@ -1,12 +1,7 @@
 /** Limits of the listener for gRPC, for clients that do not read, do not finish, or stay idle. */
 import { once } from "node:events";
 import { request as requestHttp } from "node:http";
-import {
-  type ClientHttp2Session,
-  type ClientHttp2Stream,
-  connect as connectHttp2,
-  constants,
-} from "node:http2";
+import { type ClientHttp2Session, type ClientHttp2Stream, constants } from "node:http2";
 import { connect, createServer } from "node:net";
 import { pino } from "pino";
 import { expect, onTestFinished, test } from "vitest";
@@ -16,58 +11,25 @@ import { listen, openSocketsOf } from "../../../src/gateway/http/listener.ts";
 import { GatewayLimits } from "../../../src/gateway/limits.ts";
 import { ServerOptions } from "../../../src/gateway/options.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
-import type { Service } from "../../../src/server.ts";
-import { grpcUrl } from "../../support/grpc-client.ts";
+import { answerOf, dial, envelope, FENCE, FOLLOW, post, untilClosed } from "../../support/http2-calls.ts";
 import { signToken, startTestService, type TestServiceOptions } from "../../support/service.ts";
 
 const collections = { notes: { rules: [{ name: "owner", filter: { owner: "%%user.sub" } }] } };
-const FENCE = "/tidewire.v1.LiveQueries/Fence";
-const FOLLOW = "/tidewire.v1.LiveQueries/Follow";
 const PATIENCE = { timeout: 20_000, interval: 50 };
 
 const start = (options: Partial<TestServiceOptions> = {}) =>
   startTestService({ collections, ...options, server: { grpc: { port: 0 }, ...options.server } });
 
-/** A client of HTTP/2 that takes at most so many bytes of each answer. */
-function dial(service: Pick<Service, "grpcAddress">, takenBytes = 65_535): ClientHttp2Session {
-  const session = connectHttp2(grpcUrl(service), { settings: { initialWindowSize: takenBytes } });
-  session.on("error", () => {});
-  onTestFinished(() => session.destroy());
-  return session;
-}
-
-function post(session: ClientHttp2Session, path: string, headers: object = {}): ClientHttp2Stream {
-  const call = session.request({
-    ":method": "POST",
-    ":path": path,
-    "content-type": "application/json",
-    ...headers,
+/** A stream whose first message has arrived. */
+async function followNotes(session: ClientHttp2Session): Promise<ClientHttp2Stream> {
+  const stream = post(session, FOLLOW, {
+    "content-type": "application/connect+json",
+    authorization: `Bearer ${await signToken({ sub: "ada" })}`,
   });
-  call.on("error", () => {});
-  return call;
+  stream.end(envelope('{"collection":"notes"}'));
+  await once(stream, "data");
+  return stream;
 }
-
-/** The whole answer of a call, and the code with which its stream was closed. */
-async function answerOf(call: ClientHttp2Stream): Promise<{ text: string; code: number | undefined }> {
-  let text = "";
-  call.on("data", (bytes) => {
-    text += String(bytes);
-  });
-  const code = await untilClosed(call);
-  return { text, code };
-}
-
-/** Not `once` of node:events, which would reject where the service resets the stream. */
-async function untilClosed(call: ClientHttp2Stream): Promise<number | undefined> {
-  if (!call.closed) await new Promise<void>((resolve) => call.once("close", () => resolve()));
-  return call.rstCode;
-}
-
-const envelope = (json: string): Buffer => {
-  const head = Buffer.alloc(5);
-  head.writeUInt32BE(Buffer.byteLength(json), 1);
-  return Buffer.concat([head, Buffer.from(json)]);
-};
 
 test.each([
   ["a refused fence", FENCE, {}, "{}"],
@@ -106,20 +68,39 @@ test("the answer of a fence keeps its connection no longer than the stall timeou
   await expect.poll(connections, PATIENCE).toBe(0);
 });
 
-test("an answer that the client takes slowly is not cut off", async () => {
-  const { service } = await start({ limits: { stallTimeout: "1s" } });
-  const session = dial(service, 10);
-  const call = post(session, FENCE);
-  call.end("{}");
-  const chunks: Buffer[] = [];
-  // Node opens the window again once a chunk was read.
-  call.on("data", (chunk: Buffer) => {
-    chunks.push(chunk);
-    call.pause();
-    setTimeout(() => call.resume(), 200);
+test("a message that the client takes slowly is not cut off", async () => {
+  const { service, db } = await start({ limits: { stallTimeout: "2s" } });
+  await db.collection("notes").insertOne({ owner: "ada", text: "x".repeat(250_000) });
+  // Less than the client of Node reads ahead.
+  const session = dial(service, 16_384);
+  const stream = await followNotes(session);
+  const startedAtMs = Date.now();
+  let bytes = 0;
+  stream.on("data", (chunk: Buffer) => {
+    bytes += chunk.length;
+    stream.pause();
+    setTimeout(() => stream.resume(), 250);
   });
-  expect(await untilClosed(call)).toBe(constants.NGHTTP2_NO_ERROR);
-  expect(JSON.parse(Buffer.concat(chunks).toString()).code).toBe("invalid_argument");
+  await expect.poll(() => bytes > 250_000 || stream.closed, PATIENCE).toBe(true);
+  expect(stream.closed).toBe(false);
+  expect(Date.now() - startedAtMs).toBeGreaterThan(2_000);
+});
+
+test("a stream for which nothing happens is neither cut off nor idle", async () => {
+  const { service } = await start({ limits: { stallTimeout: "1s", sockets: 2 } });
+  const busy = dial(service);
+  const stream = await followNotes(busy);
+  const silent = dial(service, 0);
+  const call = post(silent, FENCE);
+  call.end("{}");
+  // So the stream was checked, too, after more than the stall timeout.
+  expect(await untilClosed(call)).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  const answer = await fetch(`http://127.0.0.1:${service.address.port}/livez`);
+  expect(answer.status).toBe(200);
+  await answer.text();
+  await expect.poll(() => silent.closed, PATIENCE).toBe(true);
+  await new Promise((resolve) => busy.ping(resolve));
+  expect([stream.closed, busy.closed]).toEqual([false, false]);
 });
 
 test.each([
@@ -200,12 +181,7 @@ test("on a full node, a connection whose client takes none of its answers makes 
   const calls = Array.from({ length: 10 }, () => post(silent, FENCE));
   for (const call of calls) call.end("{}");
   await Promise.all(calls.map((call) => once(call, "response")));
-  const stream = post(busy, FOLLOW, {
-    "content-type": "application/connect+json",
-    authorization: `Bearer ${await signToken({ sub: "ada" })}`,
-  });
-  stream.end(envelope('{"collection":"notes"}'));
-  await once(stream, "data");
+  await followNotes(busy);
   await expect
     .poll(async () => {
       const answer = await fetch(`http://127.0.0.1:${service.address.port}/livez`).catch(() => null);

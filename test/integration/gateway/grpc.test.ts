@@ -3,7 +3,8 @@ import { Long } from "mongodb";
 import { expect, test } from "vitest";
 import { Start, Values } from "../../../src/gateway/grpc/tidewire/v1/live_queries_pb.ts";
 import { follow, grpcClient, statusOf } from "../../support/grpc-client.ts";
-import { startTestService, type TestServiceOptions } from "../../support/service.ts";
+import { dial, envelope, FOLLOW, post } from "../../support/http2-calls.ts";
+import { signToken, startTestService, type TestServiceOptions, toConfig } from "../../support/service.ts";
 
 const collections = { notes: { rules: [{ name: "owner", filter: { owner: "%%user.sub" } }] } };
 
@@ -77,6 +78,78 @@ test("a fence is answered after the stream has the write", async () => {
   expect((await stream.until("fenced")).id).toBe("mine");
   const names = stream.messages.map(({ case: name }) => name);
   expect(names.indexOf("added")).toBeLessThan(names.indexOf("fenced"));
+});
+
+test("a fence is not answered before the client of its stream has taken the changes in front of it", async () => {
+  const { service, db, now } = await start();
+  const stream = post(dial(service), FOLLOW, {
+    "content-type": "application/connect+json",
+    authorization: `Bearer ${await signToken({ sub: "ada" })}`,
+  });
+  stream.end(envelope('{"collection":"notes"}'));
+  let received = "";
+  stream.on("data", (bytes) => {
+    received += String(bytes);
+  });
+  await expect.poll(() => received, PATIENCE).toContain('"snapshot"');
+  const [, connection = ""] = /"connection":"([^"]+)"/.exec(received) ?? [];
+  stream.pause();
+  // More than the windows of HTTP/2 take, and less than the outbox of a stream that is read.
+  await db.collection<Note>("notes").insertOne({ owner: "ada", text: "x".repeat(300_000) });
+  const { t, i } = await now();
+  const client = grpcClient(service, { sub: "ada" });
+  let isAnswered = false;
+  const fence = client.fence({ connection, operationTime: { t, i } }).finally(() => {
+    isAnswered = true;
+  });
+  // The node has the write, so only the client of the stream is behind.
+  for (let count = 0; count < 5; count++) await client.fence({ operationTime: { t, i } });
+  expect(isAnswered).toBe(false);
+  stream.resume();
+  expect(await fence).toMatchObject({ cursor: expect.stringMatching(/./) });
+  expect(received).toContain("x".repeat(300_000));
+});
+
+test("a stream whose right is withdrawn ends after it has said so", async () => {
+  const { service, file } = await start();
+  const stream = follow(grpcClient(service, { sub: "ada" }), { collection: "notes" });
+  await stream.until("snapshot");
+  const rules = [{ name: "nobody", when: { "%%user.admin": true } }];
+  await service.reload(toConfig({ ...file, collections: { notes: { rules } } }));
+  expect(statusOf(await stream.ended())).toMatchObject({ status: "PermissionDenied", code: "forbidden" });
+  expect(stream.messages.at(-1)).toMatchObject({ case: "unsubscribed", value: { reason: "forbidden" } });
+});
+
+test("a stream that is cancelled leaves no connection behind", async () => {
+  const { service, now } = await start();
+  const connections = async () => (await service.metrics.connections.get()).values[0]?.value;
+  const client = grpcClient(service, { sub: "ada" });
+  const first = follow(client, { collection: "notes" });
+  const second = follow(client, { collection: "notes" });
+  const { connection } = await first.until("welcome");
+  await second.until("snapshot");
+  expect(await connections()).toBe(2);
+  first.cancel();
+  await expect.poll(connections, PATIENCE).toBe(1);
+  const { t, i } = await now();
+  const fence = client.fence({ connection, operationTime: { t, i } }).catch(statusOf);
+  expect(await fence).toMatchObject({ code: "unknown-id" });
+});
+
+test("a fence on the stream of another user is refused like one on a stream that does not exist", async () => {
+  const { service, now } = await start();
+  const stream = follow(grpcClient(service, { sub: "ada" }), { collection: "notes" });
+  const { connection } = await stream.until("welcome");
+  const { t, i } = await now();
+  const fence = (sub: string, name: string) =>
+    grpcClient(service, { sub })
+      .fence({ connection: name, operationTime: { t, i }, id: "theirs" })
+      .catch(statusOf);
+  const refused = await fence("ben", connection);
+  expect(refused).toMatchObject({ code: "unknown-id" });
+  expect(refused).toEqual(await fence("ben", "invented"));
+  expect(await fence("ada", connection)).toMatchObject({ cursor: expect.stringMatching(/./) });
+  expect(stream.messages.filter(({ case: name }) => name === "fenced")).toHaveLength(1);
 });
 
 test("a cancelled fence makes room for another on its stream", async () => {

@@ -57,8 +57,8 @@ test("[7] a poll without changes is answered after its wait, with a cursor that 
   const first = await poll({ wait: 0 });
   await items.insertOne({ _id: 1, owner: "u2" });
   await now();
-  // Longer than a step of `history.cursorStep` and the lag behind it.
-  const second = await poll({ wait: 3, ...place(first) });
+  // Longer than the stream of an idle deployment needs for a new position.
+  const second = await poll({ wait: 1, ...place(first) });
   expect([second.start, second.messages]).toEqual(["resumed", []]);
   expect(second.cursor).not.toBe(first.cursor);
   await items.insertOne({ _id: 2, owner: "u1" });

@@ -7,6 +7,8 @@ test("[G2] resumes from the watermark of an idle deployment, which may name the 
   const { client, db, name, url } = await startTestService({
     collections: { things: { rules: [{ name: "all" }] } },
     heartbeatMs: 100,
+    // Watermarks of one step have one time.
+    history: { cursorStep: "1s" },
   });
   const oracle = new Oracle(client, `${name}-state`);
   await oracle.learnEpoch();

@@ -131,8 +131,7 @@ interface Item {
 }
 
 async function start() {
-  // Fences are answered at once, of which there are hundreds here.
-  const setup = await startTestService({ collections: RULES, history: { window: "5m", cursorStep: "0s" } });
+  const setup = await startTestService({ collections: RULES, history: { window: "5m" } });
   const members = setup.db.collection<{ _id: string; user: string; room: string }>("members");
   const items = setup.db.collection<Item>("items");
   const edit = (collections: object) =>

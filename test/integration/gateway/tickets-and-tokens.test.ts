@@ -32,7 +32,7 @@ function sign(claims: Record<string, unknown>, { iat = 0, exp = 3_600 } = {}): P
 async function start(collections: object = RULES, sections: object = {}) {
   const options = {
     collections: collections as Record<string, unknown>,
-    history: { window: "5m", cursorStep: "0s" },
+    history: { window: "5m" },
     ...sections,
   };
   const setup = await startTestService(options);

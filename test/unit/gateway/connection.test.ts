@@ -5,6 +5,7 @@ import { AuthOptions } from "../../../src/auth/options.ts";
 import { subjectOf } from "../../../src/auth/subject.ts";
 import type { Identity } from "../../../src/auth/verify-token.ts";
 import { Account } from "../../../src/feed/account.ts";
+import { Advances } from "../../../src/feed/advances.ts";
 import { FeedLimits } from "../../../src/feed/options.ts";
 import { openConnection } from "../../../src/gateway/connection/open-connection.ts";
 import type { GatewayContext } from "../../../src/gateway/context.ts";
@@ -41,7 +42,11 @@ function connect(server: object = {}, auth: object = {}) {
     trust: { refusalOf: () => null },
     feed: {
       timeline: { isReady: true, isSettled: true, codec: { epoch: "" } },
-      cursors: { published: { cursor: "head", position: { clusterTime: 1n, within: 0 } } },
+      cursors: {
+        published: { cursor: "head", position: { clusterTime: 1n, within: 0 } },
+        publishedReached: (_time: object, _isSent: object, timeoutMs: number, gone?: AbortSignal) =>
+          new Advances().until(() => false, timeoutMs, timeoutMs, gone),
+      },
     },
     log: pino({ level: "silent" }),
     metrics: createMetrics(),
@@ -198,6 +203,25 @@ test("after its end a connection says nothing more and hears nothing more", () =
   connection.progress.sendWatermark();
   pass(120_000);
   expect(transport.sent).toHaveLength(said);
+});
+
+test.for<[string, (setup: ReturnType<typeof connect>) => void]>([
+  ["its client leaves", ({ connection }) => connection.transportEnded(null)],
+  ["the service closes it", ({ connection }) => connection.close(4202, "drained")],
+  ["the service cuts it off", ({ connection }) => connection.terminate(1012)],
+])("[3.1] a fence that waits ends with its connection: %s", async ([, end]) => {
+  const setup = connect();
+  const { transport, connection, inbox } = setup;
+  connection.welcome(null);
+  const timersBefore = vi.getTimerCount();
+  const operationTime = { $timestamp: { t: 1_800_000_000, i: 1 } };
+  inbox.receive({ fields: { type: "fence", id: "f", operationTime }, bytes: 100 }, Date.now());
+  expect(vi.getTimerCount()).toBeGreaterThan(timersBefore);
+  end(setup);
+  await vi.advanceTimersByTimeAsync(0);
+  transport.drain();
+  expect(vi.getTimerCount()).toBe(timersBefore);
+  expect(transport.sent.filter((message) => "id" in message && message.id === "f")).toEqual([]);
 });
 
 /** A connection whose token is verified when `verified` is called. */

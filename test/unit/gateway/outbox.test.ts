@@ -82,6 +82,42 @@ test("outboxes of one user share a limit, below which each takes up to its own, 
   expect(two.outbox.write(chunkOf(50_000, 50_000))).toBe(true);
 });
 
+test("answers count for the limit of the user as well", () => {
+  const others = new Outboxes();
+  const connect = () => {
+    const outbox = new Outbox(new FakeTransport(), 1_000_000, guardParts());
+    others.add(outbox);
+    outbox.share(others, 300_000);
+    return outbox;
+  };
+  const [one, two] = [connect(), connect()];
+  one.pong(Buffer.alloc(200_001));
+  expect(two.write(chunkOf(50_000, 50_000))).toBe(false);
+  expect(two.write(chunkOf(50_000, 49_999))).toBe(true);
+});
+
+test("the outboxes of a user with many connections are summed when their limit may be reached, not with each write", () => {
+  const others = new Outboxes();
+  let lookups = 0;
+  const transport = new FakeTransport();
+  const outbox = new Outbox(transport, 1_000_000, guardParts());
+  outbox.share(others, 1_000_000);
+  const watched = {
+    get bufferedBytes() {
+      lookups++;
+      return 0;
+    },
+  };
+  others.add(watched);
+  others.add(outbox);
+  lookups = 0;
+  for (let written = 0; written < 100; written++) {
+    expect(outbox.write(chunkOf(50_000, 50_000))).toBe(true);
+    transport.drain();
+  }
+  expect(lookups).toBeLessThanOrEqual(10);
+});
+
 test("room for so much is there when it would be taken", async () => {
   const { transport, outbox } = newOutbox();
   outbox.write(chunkOf(900));

@@ -119,6 +119,19 @@ test("an error brings back a usable id, and no more than the beginning of what t
   expect(JSON.stringify([error.message, error.details]).length).toBeLessThan(10_000);
 });
 
+test("a value with a length that is no number is bad-request, at every place of a message", () => {
+  const length = { toString: 1, valueOf: 1 };
+  const samples = [
+    { type: "unsubscribe", id: { length } },
+    { type: "subscribe", id: "a", collection: { length } },
+    { type: "subscribe", id: "a", collection: "c", fields: { length } },
+    { type: "subscribe", id: "a", collection: "c", sort: [[{ length }, 1]] },
+    { type: "enter", id: "a", room: { length }, tab: "t" },
+    { type: "hello", token: { length } },
+  ];
+  for (const sample of samples) expect(refused(sample).code, JSON.stringify(sample)).toBe("bad-request");
+});
+
 test("whatever comes, it is a message, or bad-request, or no message at all", () => {
   const texts = fc.oneof(
     fc.string({ unit: "binary" }),

@@ -308,7 +308,7 @@ test("a fence of a connection that ends is neither answered nor refused", async 
 
 test("a connection has only so many fences at once, and each that is answered makes room", () => {
   const { progress } = connect();
-  const release = progress.holdFence(2);
+  const { release } = progress.holdFence(2);
   progress.holdFence(2);
   expect(() => progress.holdFence(2)).toThrow("2 fences wait on this connection already");
   release();

@@ -15,17 +15,17 @@ export interface FenceHost {
 }
 
 /**
- * [3.1] Answers once every change up to the operation time of a write has been sent.
- * @param gone Aborted when the client no longer waits for the answer. The fence then counts no longer.
+ * [3.1] Answers once every change up to the operation time of a write has been sent. The wait ends with the connection.
+ * @param left Aborted when the client no longer waits for the answer. The fence then counts no longer.
  */
 export async function handleFence(
   connection: FenceHost,
   { id, operationTime }: FenceMessage,
-  gone?: AbortSignal,
+  left?: AbortSignal,
 ): Promise<void> {
   const { limits, feed } = connection.context;
   const { progress } = connection;
-  const release = progress.holdFence(limits.fences);
+  const { gone, release } = progress.holdFence(limits.fences, left);
   try {
     const deadlineMs = Date.now() + limits.fenceTimeoutMs;
     const isSent = (clusterTime: bigint) => progress.covers(clusterTime);
@@ -33,7 +33,7 @@ export async function handleFence(
     const answer = () => connection.send({ type: "fenced", id, cursor: progress.nextCursor() });
     await progress.caughtUp(deadlineMs, answer, gone);
   } catch (error) {
-    const isAbandoned = gone?.aborted === true && error instanceof TidewireError;
+    const isAbandoned = gone.aborted && error instanceof TidewireError;
     if (!isAbandoned) throw error;
   } finally {
     release();
