@@ -35,6 +35,11 @@ export class Claimers {
     return lost;
   }
 
+  /** The claims of a lease have ended. */
+  ended(name: string): void {
+    this.#missingSinceMs.delete(name);
+  }
+
   /** Whether a lease that may claim entries is not among these names. */
   isMissingAmong(names: ReadonlySet<string>): boolean {
     for (const name of this.#missingSinceMs.keys()) if (!names.has(name)) return true;

@@ -60,18 +60,37 @@ export class EntrySaver {
       await this.put(entry);
       return;
     }
-    if (found.node !== lease.node) await this.#claim(id);
-  }
-
-  async #claim(id: string): Promise<void> {
-    const { lease } = this.#parts;
     try {
-      await lease.claim(id);
+      await this.keep(id, found.node);
     } catch (error) {
       // The client is refused, so that nobody keeps the entry here.
       lease.unclaim(id);
       throw error;
     }
+  }
+
+  /**
+   * The client of an entry of this node has entered again, and may have been on another node since: this node claims the
+   * entry if another one has written it, and writes its data again if they have changed.
+   * @throws The error of MongoDB.
+   */
+  async reopen(entry: HeldEntry): Promise<void> {
+    const { id } = entry.facts;
+    await this.#parts.departures.cancel(id);
+    const found = await this.#find(id);
+    if (entry.isOver) return;
+    if (found === undefined || JSON.stringify(found.data) !== entry.dataText) entry.isUnsaved = true;
+    else await this.keep(id, found.node);
+  }
+
+  /**
+   * Keeps an entry of this node, whichever lease it names.
+   * @param node The lease that the entry names.
+   * @throws The error of MongoDB. The claim is saved later.
+   */
+  async keep(id: string, node: string): Promise<void> {
+    const { lease } = this.#parts;
+    if (node !== lease.node) await lease.claim(id);
   }
 
   /**

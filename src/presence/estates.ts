@@ -17,6 +17,12 @@ const RENEW_MS = LEASE_MS / 4;
  * those whose end was not noticed.
  */
 export const RESCAN_MS = 60_000;
+/**
+ * The lease of a dead node is kept for this many looks after it was taken over, also if no entry names it. Every other node
+ * must see that its claims have ended: a lease that is missing may still claim entries. Time would be no measure, because
+ * all nodes stop looking while MongoDB does not answer.
+ */
+export const EMPTY_LOOKS = 20;
 /** A walk goes on for this long in one turn, in milliseconds, if claims have ended. */
 const TURN_MS = 300;
 
@@ -31,6 +37,13 @@ export interface EstatesParts {
   readonly isHere: (id: string) => boolean;
 }
 
+/** The lease of a dead node that this node runs. */
+interface Estate {
+  readonly fence: bigint;
+  /** The number of looks when it was taken over. */
+  readonly takenAtLook: number;
+}
+
 /** The position of a walk through the entries of one lease. */
 interface Walk {
   readonly node: string;
@@ -41,8 +54,10 @@ interface Walk {
 /** The leases whose entries this node decides about. */
 export class Estates {
   readonly #parts: EstatesParts;
-  /** The fences of the leases of dead nodes, by the names of the nodes. */
-  readonly #fences = new Map<string, bigint>();
+  /** By the names of the nodes. */
+  readonly #estates = new Map<string, Estate>();
+  /** How often this node has looked at all leases. */
+  #looks = 0;
   /** The nodes through whose entries a walk is to begin. */
   readonly #toWalk = new Set<string>();
   /** Estates of which entries were deleted, so that they may be empty. */
@@ -60,24 +75,24 @@ export class Estates {
 
   /** The fence under which this node runs an estate. */
   fenceOf(node: string): bigint | undefined {
-    return this.#fences.get(node);
+    return this.#estates.get(node)?.fence;
   }
 
   /** The leases of dead nodes that this node runs. */
   get nodes(): Iterable<string> {
-    return this.#fences.keys();
+    return this.#estates.keys();
   }
 
   /** This node has taken the lease of a dead node over. */
   add(node: string, fence: bigint): void {
-    this.#fences.set(node, fence);
+    this.#estates.set(node, { fence, takenAtLook: this.#looks });
     this.#toWalk.add(node);
     this.#isUrgent = true;
   }
 
   /** Another node runs the lease, or it is gone. */
   drop(node: string): void {
-    this.#fences.delete(node);
+    this.#estates.delete(node);
     this.#toWalk.delete(node);
     this.#touched.delete(node);
     if (this.#walk?.node === node) this.#walk = null;
@@ -105,9 +120,10 @@ export class Estates {
     }
   }
 
-  /** Keeps the leases of dead nodes. @throws The error of MongoDB. */
-  async renew(nowMs: number): Promise<void> {
-    if (this.#fences.size === 0 || nowMs - this.#renewedAtMs < RENEW_MS) return;
+  /** This node has looked at all leases. Keeps those of dead nodes. @throws The error of MongoDB. */
+  async looked(nowMs: number): Promise<void> {
+    this.#looks++;
+    if (this.#estates.size === 0 || nowMs - this.#renewedAtMs < RENEW_MS) return;
     this.#renewedAtMs = nowMs;
     const { leases, answer, own } = this.#parts;
     await answer(() => leases.renewAll(LEASE_PREFIX, own.holder));
@@ -134,7 +150,7 @@ export class Estates {
   }
 
   #all(): string[] {
-    return [this.#parts.own.node, ...this.#fences.keys()];
+    return [this.#parts.own.node, ...this.#estates.keys()];
   }
 
   /** @returns Whether the walk goes on. */
@@ -160,15 +176,16 @@ export class Estates {
     return this.#walk;
   }
 
-  /** The lease of a dead node stays until no entry names it. */
+  /** The lease of a dead node stays until all nodes know that its claims have ended, and no entry names it. */
   async #removeEmpty(): Promise<void> {
     const { leases, entries, answer } = this.#parts;
     for (const node of this.#touched) {
-      const fence = this.#fences.get(node);
-      if (fence !== undefined && this.#walk?.node !== node) {
+      const estate = this.#estates.get(node);
+      if (estate !== undefined && this.#looks - estate.takenAtLook <= EMPTY_LOOKS) continue;
+      if (estate !== undefined && this.#walk?.node !== node) {
         const [left] = await answer(() => entries.idsOf(node, "", 1));
         if (left === undefined) {
-          await answer(() => leases.remove(LEASE_PREFIX + node, fence));
+          await answer(() => leases.remove(LEASE_PREFIX + node, estate.fence));
           this.drop(node);
         }
       }

@@ -217,7 +217,7 @@ export class NodeLease {
         this.#fence = seen.fence;
         return;
       }
-      const taken = await answer(() => store.take(this.name, seen, this.holder, LEASE_MS));
+      const taken = await answer(() => store.take(this.name, seen, this.holder, LEASE_MS, true));
       if (taken === null) continue;
       this.#fence = taken.fence;
       return;

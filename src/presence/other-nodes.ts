@@ -62,11 +62,14 @@ export class OtherNodes {
     const askedAtMs = performance.now();
     const listed = await answer(() => leases.list(LEASE_PREFIX));
     const answeredAtMs = performance.now();
-    for (const name of this.#claimers.note(listed, answeredAtMs))
+    for (const name of this.#claimers.note(listed, answeredAtMs)) {
       log.warn(
         { node: nodeOf(name) },
         "the lease of a node was removed: no entry of presence is deleted now",
       );
+      // If the lease stays missing, its claims have ended. Deletions wait until then.
+      this.#estates.walkAll();
+    }
     await this.#noteEnds(listed);
     for (const lease of listed) {
       const { watch } = this.#seenOf(lease.name);
@@ -75,7 +78,7 @@ export class OtherNodes {
     }
     const names = new Set(listed.map(({ name }) => name));
     this.#forgetAllBut(names);
-    await this.#estates.renew(askedAtMs);
+    await this.#estates.looked(askedAtMs);
     for (const node of await this.#orphans.look(names, askedAtMs))
       log.info(
         { node },
@@ -123,8 +126,13 @@ export class OtherNodes {
   #isMine({ name, fence, holder }: ListedLease): boolean {
     const node = nodeOf(name);
     const known = this.#estates.fenceOf(node);
-    if (known === undefined) return false;
-    if (known === fence && holder === this.#parts.own.holder) return true;
+    const isHeldHere = holder === this.#parts.own.holder;
+    if (known === undefined) {
+      // The answer to its take-over was lost. All leases of this holder are renewed, so no other node would take it.
+      if (isHeldHere) this.#estates.add(node, fence);
+      return isHeldHere;
+    }
+    if (known === fence && isHeldHere) return true;
     this.#estates.drop(node);
     return false;
   }
@@ -135,6 +143,11 @@ export class OtherNodes {
     if (taken === null) return; // another node was faster
     const node = nodeOf(lease.name);
     this.#estates.add(node, taken.fence);
+    if (lease.hasItems) {
+      this.#estates.walkAll();
+      this.#claimers.ended(lease.name);
+    }
+    Object.assign(this.#seenOf(lease.name), { fence: taken.fence, hasItems: false });
     log.info({ node }, "a node has ended: this one deletes its entries of presence");
   }
 

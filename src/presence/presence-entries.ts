@@ -3,7 +3,6 @@
  * changes its data or leaves, and at no other time. A client that reconnects within the ttl finds its entry here, in memory,
  * or in the database, where another node has written it; this node then claims it (`node-lease.ts`).
  */
-import { BSON } from "mongodb";
 import type { Identity } from "../auth/verify-token.ts";
 import type { Feed } from "../feed/feed.ts";
 import type { GatewayContext } from "../gateway/context.ts";
@@ -12,7 +11,6 @@ import { type GuardParts, runGuarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { EnterMessage, LeftReason } from "../protocol/messages.ts";
-import type { StreamEvent } from "../source/change-event.ts";
 import { isMongoFailure } from "../source/mongo.ts";
 import { EntryCounts } from "./entry-counts.ts";
 import { entryIdOf } from "./entry-id.ts";
@@ -55,13 +53,9 @@ export class PresenceEntries implements Presence {
     this.#rights = new EntryRights(parts.context, (entry) => this.#withdraw(entry));
   }
 
-  /** The ids of all entries on this node. */
-  ids(): Iterable<string> {
-    return this.#byId.keys();
-  }
-
-  isHere(id: string): boolean {
-    return this.#byId.has(id);
+  /** The entries on this node, by id. */
+  get held(): ReadonlyMap<string, HeldEntry> {
+    return this.#byId;
   }
 
   has(member: PresenceMember, id: string): boolean {
@@ -165,28 +159,12 @@ export class PresenceEntries implements Presence {
     for (const entry of this.#gone) entry.goneAtMs = nowMs;
   }
 
-  /** A change event of the collection of the entries. */
-  observed(event: StreamEvent): void {
-    if (event.operation === "replaced-collection") {
-      for (const entry of this.#byId.values()) this.#verify(entry);
-    } else if (event.operation === "delete") {
-      const entry = this.#byId.get(String(BSON.deserialize(event.documentKey)["_id"]));
-      if (entry !== undefined) this.#verify(entry);
-    }
-  }
-
-  /**
-   * An entry of this node was deleted. This node may have done that itself before the client entered again. Otherwise the
-   * client has left on another node, where it is connected now, or must enter again.
-   */
-  #verify(entry: HeldEntry): void {
-    const check = async () => {
-      await entry.opened;
-      if (entry.isOver || (await this.#parts.saver.exists(entry.facts.id)) || entry.isOver) return;
-      this.#forget(entry, "lost");
-    };
-    // A failed read changes nothing: the client enters again when it reconnects.
-    check().catch((err: unknown) => this.#parts.log.debug({ err }, "an entry could not be checked"));
+  /** The entry does not exist any more. Its clients are asked to enter again. */
+  lost(entry: HeldEntry): void {
+    const members = this.#remove(entry);
+    this.#parts.metrics.presenceLeft.inc({ reason: "lost" });
+    this.#parts.saver.forget(entry.facts.id);
+    send(members, "lost");
   }
 
   #entriesOf(member: PresenceMember): Map<string, HeldEntry> {
@@ -219,6 +197,7 @@ export class PresenceEntries implements Presence {
       const other = present.members.get(member);
       if (known === undefined && other !== undefined)
         throw new TidewireError("duplicate-id", "this connection has entered the room under another id");
+      if (known === undefined) this.#reopen(present);
       return present;
     }
     if (this.#byId.size >= this.#entriesMax) throw full(this.#entriesMax);
@@ -279,6 +258,16 @@ export class PresenceEntries implements Presence {
     }
   }
 
+  /** The client of an entry has come back. It may have been on another node meanwhile. */
+  #reopen(entry: HeldEntry): void {
+    const before = entry.opened.catch((error: unknown) => {
+      // A check that has failed is made again. A refusal stays one.
+      if (entry.isOver) throw error;
+    });
+    entry.opened = before.then(() => this.#parts.saver.reopen(entry));
+    entry.opened.catch(() => {}); // every client that waits for it receives the error
+  }
+
   /** @throws {TidewireError} `too-many-subscriptions` */
   #checkRooms(entry: HeldEntry, rooms: number): void {
     const { owner } = entry.facts;
@@ -325,14 +314,6 @@ export class PresenceEntries implements Presence {
     const members = this.#remove(entry);
     this.#parts.metrics.presenceLeft.inc({ reason });
     await this.#parts.saver.delete(entry.facts.id);
-    send(members, reason);
-  }
-
-  /** The entry does not exist any more. */
-  #forget(entry: HeldEntry, reason: LeftReason): void {
-    const members = this.#remove(entry);
-    this.#parts.metrics.presenceLeft.inc({ reason });
-    this.#parts.saver.forget(entry.facts.id);
     send(members, reason);
   }
 

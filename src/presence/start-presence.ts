@@ -9,6 +9,7 @@ import { PresenceStore } from "../source/presence-store.ts";
 import type { StateDatabase } from "../source/state-database.ts";
 import { Departures } from "./departures.ts";
 import { EntrySaver } from "./entry-saver.ts";
+import { EntryWatch } from "./entry-watch.ts";
 import { NodeLease } from "./node-lease.ts";
 import type { PresenceOptions } from "./options.ts";
 import { OtherNodes } from "./other-nodes.ts";
@@ -53,12 +54,18 @@ export async function startPresence(start: PresenceStart): Promise<RunningPresen
   const leases = new LeaseStore(database);
   await answer(() => store.prepare());
   // The parts ask the entries which of them are here.
-  const lease = new NodeLease(id, { store: leases, answer, metrics, log, entries: () => entries.ids() });
+  const lease = new NodeLease(id, {
+    store: leases,
+    answer,
+    metrics,
+    log,
+    entries: () => entries.held.keys(),
+  });
   const departures = new Departures({
     leases,
     entries: store,
     answer,
-    isHere: (entry) => entries.isHere(entry),
+    isHere: (entry) => entries.held.has(entry),
     isClaimerMissing: (names) => others.isClaimerMissing(names),
     onDeleted: (count) => metrics.presenceWrites.inc({ operation: "delete" }, count),
   });
@@ -70,10 +77,11 @@ export async function startPresence(start: PresenceStart): Promise<RunningPresen
     answer,
     own: lease,
     departures,
-    isHere: (entry) => entries.isHere(entry),
+    isHere: (entry) => entries.held.has(entry),
     log,
   });
-  feed.followState({ namespace, observe: (event) => entries.observed(event) });
+  const watch = new EntryWatch({ saver, held: entries.held, onLost: (entry) => entries.lost(entry), log });
+  feed.followState({ namespace, observe: (event) => watch.observe(event) });
   await lease.start();
   const abort = new AbortController();
   const running = run({ ...start, entries, departures, others }, abort.signal);

@@ -28,6 +28,13 @@ export async function startFleet(count: number, ttlMs: number) {
     entries: state.collection<{ _id: string } & Document>("presence"),
     leases: state.collection<{ _id: string } & Document>("leases"),
     now: async (): Promise<Timestamp> => (await client.db("admin").command({ ping: 1 }))["operationTime"],
+    /** Everything that was written to the entry of a user, in order, as the oplog has it. */
+    async traceOf(user: string) {
+      const oplog = client.db("local").collection("oplog.rs");
+      const ns = `${name}-state.presence`;
+      const id: unknown = (await oplog.findOne({ ns, "o.user": user }))?.["o"]._id;
+      return oplog.find({ ns, $or: [{ "o._id": id }, { "o2._id": id }] }).toArray();
+    },
     writes: (since: Timestamp) =>
       writesSince(client.db("local").collection("oplog.rs"), `${name}-state.presence`, since),
   };

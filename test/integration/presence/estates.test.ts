@@ -1,7 +1,7 @@
 /** The entries about which a node decides, in the state database: estates of dead nodes, and ends of claims. */
 import { expect, test } from "vitest";
 import { Departures, ROUND_MAX } from "../../../src/presence/departures.ts";
-import { Estates, RESCAN_MS } from "../../../src/presence/estates.ts";
+import { EMPTY_LOOKS, Estates, RESCAN_MS } from "../../../src/presence/estates.ts";
 import { LEASE_PREFIX } from "../../../src/presence/node-lease.ts";
 import { LeaseStore, REMOVED_MAX } from "../../../src/source/lease-store.ts";
 import { PresenceStore } from "../../../src/source/presence-store.ts";
@@ -73,6 +73,10 @@ async function setUp() {
     workAll: async (nowMs = 0) => {
       while (await estates.work(nowMs));
     },
+    /** This node has taken the lease over so long ago that all others have seen it. */
+    lookOften: async () => {
+      for (let looks = 0; looks <= EMPTY_LOOKS; looks++) await estates.looked(0);
+    },
     left: () => entries.countDocuments(),
     hasLease: async () => (await leases.read(`${LEASE_PREFIX}dead`)) !== null,
   };
@@ -98,10 +102,11 @@ test("an estate of more than 50,000 entries goes in batches, none is left behind
 });
 
 test("the lease of a dead node stays as long as an entry names it", async () => {
-  const { adopt, insert, claim, unclaim, workAll, estates, hasLease } = await setUp();
+  const { adopt, insert, claim, unclaim, workAll, estates, lookOften, hasLease } = await setUp();
   await insert("dead", ["a", "b", "c"]);
   await claim(["a", "b"]);
   adopt();
+  await lookOften();
   await workAll();
   await unclaim(["a"]);
   await estates.claimsEnded(["a"]);
@@ -114,11 +119,13 @@ test("the lease of a dead node stays as long as an entry names it", async () => 
 });
 
 test("the end of a claim costs one look at its entry, however many others are claimed", async () => {
-  const { adopt, insert, claim, unclaim, workAll, left, asked, read, estates, entries } = await setUp();
+  const { adopt, insert, claim, unclaim, workAll, left, asked, read, estates, entries, lookOften } =
+    await setUp();
   await insert("dead", ids(7_000));
   await insert("own", ids(7_000, 10_000));
   await claim([...ids(7_000), ...ids(7_000, 10_000)]);
   adopt();
+  await lookOften();
   await workAll();
   asked.length = 0;
   read.length = 0;

@@ -114,6 +114,42 @@ test("data that changes on another node stays with the entry", async () => {
   expect(changesOf(follower).map(({ type }) => type)).toEqual(["added", "changed"]);
 });
 
+test("a client that changes its data on another node, and returns within the ttl, has the data that it returned with, and stays", async () => {
+  const { url, addNode, follow, entries } = await startPresence();
+  const other = await addNode();
+  const follower = await follow("r1");
+  let ada = await connectTo(url, "ada");
+  await enter(ada, "r1", { data: { n: 1 } });
+  for (const [at, n] of [
+    [other.url, 2],
+    [url, 1],
+  ] as const) {
+    ada.socket.terminate();
+    ada = await connectTo(at, "ada");
+    expect(await enter(ada, "r1", { data: { n } })).toMatchObject({ type: "entered" });
+  }
+  // Longer than the ttl after the other node has lost the client.
+  await sleep(4_500);
+  expect(await entries.find().toArray()).toMatchObject([{ data: { n: 1 } }]);
+  expect(changesOf(follower).map(({ type }) => type)).toEqual(["added", "changed", "changed"]);
+});
+
+test("a tab with connections to two nodes stays when the one ends that has changed its data", async () => {
+  const { url, addNode, follow, entries } = await startPresence();
+  const other = await addNode();
+  const follower = await follow("r1");
+  const [first, second] = [await connectTo(url, "ada"), await connectTo(other.url, "ada")];
+  await enter(first, "r1", { data: { n: 1 } });
+  await enter(second, "r1", { data: { n: 2 } });
+  await change(follower, "changed");
+  second.socket.terminate();
+  await sleep(4_500);
+  expect(await entries.find().toArray()).toMatchObject([{ data: { n: 2 } }]);
+  expect(first.received.filter(({ type }) => type === "left")).toEqual([]);
+  first.socket.terminate();
+  await change(follower, "removed");
+});
+
 test("entries that somebody else deletes are lost to their clients, who enter again", async () => {
   const { connect, entries, follow } = await startPresence();
   const follower = await follow("r1");
