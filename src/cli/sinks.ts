@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { z } from "zod";
 import { PAGE_MAX } from "../admin/api/audit-endpoint.ts";
 import { formatSize } from "../config/units.ts";
+import { parseUntrusted } from "../protocol/parse-untrusted.ts";
 import type { Io } from "../terminal/io.ts";
 import { type AdminNode, adminTokenOf, adminUrl, askNode, unexpected } from "./ask-node.ts";
 import { type Command, UsageError } from "./command.ts";
@@ -99,7 +100,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
 
 async function list(node: AdminNode, io: Io): Promise<number> {
   const answer = await askNode(node, "GET", "/sinks");
-  const listed = Listed.safeParse(answer.body);
+  const listed = parseUntrusted(Listed, answer.body);
   if (answer.status !== 200 || !listed.success) throw unexpected(node, answer);
   for (const sink of listed.data.sinks) {
     io.out(`${sink.name}: ${sink.state}, ${sink.collection} to ${sink.target}`);
@@ -131,7 +132,7 @@ async function control(node: AdminNode, path: string, done: string, io: Io): Pro
 async function replay(node: AdminNode, path: string, ids: readonly string[] | null, io: Io): Promise<number> {
   const answer = await askNode(node, "POST", path, { json: { ids } }, UNCONFIRMED);
   if (isRefusal(answer.body["code"])) return refused(answer.body, io);
-  const replayed = Replayed.safeParse(answer.body);
+  const replayed = parseUntrusted(Replayed, answer.body);
   if (answer.status !== 200 || !replayed.success) throw unexpected(node, answer);
   const { messages } = replayed.data;
   if (messages === 0) io.err("no such message is parked; tidewire sinks parked shows them");
@@ -145,7 +146,7 @@ async function parked(node: AdminNode, path: string, asJson: boolean, io: Io): P
     const page = new URLSearchParams({ limit: String(PAGE_MAX), ...(after === null ? {} : { after }) });
     const answer = await askNode(node, "GET", `${path}?${page}`);
     if (isRefusal(answer.body["code"])) return refused(answer.body, io);
-    const found = Parked.safeParse(answer.body);
+    const found = parseUntrusted(Parked, answer.body);
     if (answer.status !== 200 || !found.success) throw unexpected(node, answer);
     const { messages, next } = found.data;
     for (const { id, reason, attempts, parkedAt, event } of messages)

@@ -4,7 +4,7 @@ import { ApiClient } from "./api/client.ts";
 import { ApiFailure } from "./api/failures.ts";
 import { Login } from "./shell/login.tsx";
 import { LoginChoice } from "./shell/login-choice.tsx";
-import { takeLoginToken } from "./shell/login-token.ts";
+import { onLoginLink, takeLoginToken } from "./shell/login-token.ts";
 import { SessionContext } from "./shell/session.ts";
 import { Shell } from "./shell/shell.tsx";
 import { Failure } from "./ui/failure.tsx";
@@ -46,7 +46,10 @@ export function App(): ReactNode {
       return setPhase({ kind: "out", hasEnded: false, refusal: token === null ? null : error });
     }
   }, [api, enter]);
-  useEffect(() => void begin(), [begin]);
+  useEffect(() => {
+    void begin();
+    return onLoginLink(() => void begin());
+  }, [begin]);
   const context = useMemo(
     () =>
       phase.kind === "in" ? { api, name: phase.session.name, roles: new Set(phase.session.roles) } : null,

@@ -2,10 +2,12 @@
  * Checks the body of `POST /v1/push`. The endpoint is an address that the service will call, chosen by a client, so its
  * form is checked here and its address again at each request.
  */
+
 import { createHash, createPublicKey } from "node:crypto";
 import { z } from "zod";
 import { badRequest } from "../gateway/connection/parse-message.ts";
 import type { TidewireError } from "../protocol/errors.ts";
+import { parseUntrusted } from "../protocol/parse-untrusted.ts";
 
 /** The changes that a registration may ask for. */
 export const PUSH_KINDS = ["added", "changed", "removed"] as const;
@@ -66,7 +68,7 @@ export interface RegistrationLimits {
  * @throws {TidewireError} `bad-request`. No text repeats the endpoint or a key.
  */
 export function parseRegistration(fields: unknown, limits: RegistrationLimits): RegistrationRequest {
-  const parsed = Body.safeParse(fields);
+  const parsed = parseUntrusted(Body, fields);
   if (!parsed.success) {
     const { issues } = parsed.error;
     throw badRequest(issues.map(({ path, message }) => ({ path: path.join("."), reason: message })));

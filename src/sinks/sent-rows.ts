@@ -74,6 +74,11 @@ export class SentRows {
     if (last?.isRemoved === true && last.id === id) this.#forget([key]);
   }
 
+  /** Settles when the state database knows everything that happened so far, or has refused it. */
+  saved(): Promise<void> {
+    return this.#written;
+  }
+
   /** The messages that remove these rows wait, so they are sent nevertheless, unless the sink is reset. */
   #forgetSome(): void {
     const removed = [...this.#rows].flatMap(([key, last]) => (last?.isRemoved === true ? [key] : []));

@@ -11,6 +11,7 @@ import { identityOf, sinkContext } from "./sink-context.ts";
 import type { SinkPosition } from "./sink-documents.ts";
 import { MessageMaker } from "./sink-message.ts";
 import type { SinkRun } from "./sink-run.ts";
+import type { ResetReason } from "./sink-run-parts.ts";
 import { type SinkInput, SinkTransport } from "./sink-transport.ts";
 import type { SinkMessage } from "./target.ts";
 
@@ -27,7 +28,7 @@ export interface SinkFollowerParts {
   /** The rows that the receiver may have; `null` unless the sink sends rows of an aggregate. */
   readonly rows: SentRows | null;
   /** The position cannot be continued: changes may be missing. */
-  readonly onReset: (reason: string) => void;
+  readonly onReset: (reason: ResetReason) => void;
   /** Why the live query cannot be followed at the moment; `null` when it is followed. */
   readonly onTrouble: (trouble: string | null) => void;
   readonly log: Logger;
@@ -37,17 +38,28 @@ export interface SinkFollowerParts {
 const ID = "sink";
 const RETRY_FIRST_MS = 200;
 const RETRY_MAX_MS = 30_000;
+/**
+ * A position counts as lost after this many connections in a row that were reset where they began. The service accepts such
+ * a position, and finds then that it cannot judge a commit after it, which every further attempt would reach as well.
+ */
+const LOST_AFTER = 2;
 
 /** Connects and follows until `signal` aborts. A connection that ends is replaced by one that resumes. */
 export async function followSink(parts: SinkFollowerParts, signal: AbortSignal): Promise<void> {
   const { timeline } = parts.context.feed;
+  const { run } = parts;
+  let resets = 0;
   for (let failures = 0; !signal.aborted; ) {
     if (!timeline.isReady) {
       await Promise.race([timeline.advances.next(), abortOf(signal)]);
       continue;
     }
-    const following = new Following(parts);
-    const wasFollowing = await following.run(signal);
+    const from = run.position?.cursor;
+    const following = new Following(parts, resets >= LOST_AFTER);
+    await following.run(signal);
+    const { wasFollowing, wasReset } = following;
+    if (wasFollowing)
+      resets = wasReset && from !== undefined && run.position?.cursor === from ? resets + 1 : 0;
     failures = wasFollowing ? 1 : failures + 1;
     const pauseMs = Math.min(RETRY_FIRST_MS * 2 ** (failures - 1), RETRY_MAX_MS);
     await sleep(pauseMs * (0.75 + Math.random() / 2), undefined, { signal }).catch(() => {}); // rejects on abort
@@ -65,6 +77,8 @@ class Following {
   readonly #parts: SinkFollowerParts;
   readonly #maker: MessageMaker;
   readonly #transport = new SinkTransport();
+  /** The cursor of the request; `null` without one. */
+  #asked: string | null = null;
   /** Valid for the cursors from here on. */
   #ticket = "";
   /** A snapshot is on its way, whose documents do not form a result before its end. */
@@ -73,11 +87,15 @@ class Following {
   #awaitsDifference = false;
   /** The rows of a snapshot that is on its way. */
   readonly #inSnapshot = new Set<string>();
+  readonly #isLost: boolean;
   #isFollowing = false;
+  #wasReset = false;
 
-  constructor(parts: SinkFollowerParts) {
+  /** @param isLost The position cannot be continued, although the service accepts it. */
+  constructor(parts: SinkFollowerParts, isLost: boolean) {
     const { name, options, context } = parts;
     this.#parts = parts;
+    this.#isLost = isLost;
     this.#maker = new MessageMaker({
       sink: name,
       collection: options.collection,
@@ -86,8 +104,18 @@ class Following {
     });
   }
 
-  /** @returns Whether the live query was followed before the connection ended. */
-  async run(signal: AbortSignal): Promise<boolean> {
+  /** Whether the live query was followed before the connection ended. */
+  get wasFollowing(): boolean {
+    return this.#isFollowing;
+  }
+
+  /** Whether the connection ended because the service does not know all changes. */
+  get wasReset(): boolean {
+    return this.#wasReset;
+  }
+
+  /** Settles when the connection has ended. */
+  async run(signal: AbortSignal): Promise<void> {
     const { name, options, gateway, context } = this.#parts;
     const own = sinkContext(context, options);
     const nowMs = Date.now();
@@ -104,14 +132,14 @@ class Following {
       if (!signal.aborted) this.#parts.run.allow(false);
       end();
     }
-    return this.#isFollowing;
   }
 
   #request(): Record<string, unknown> {
     const { options, run, rows } = this.#parts;
     const { collection, snapshot } = options;
     // Changes that cancel each other would not arrive, and the receiver may have got some of them.
-    const position = rows === null ? run.position : null;
+    const position = rows === null && !this.#isLost ? run.position : null;
+    this.#asked = position?.cursor ?? null;
     return { type: "subscribe", id: ID, collection, snapshot, ...position };
   }
 
@@ -167,6 +195,7 @@ class Following {
         return true;
       case "reset":
         // The saved position may still be good, if the sink was only too slow. The answer to it decides.
+        this.#wasReset = message.reason === "history-lost";
         return false;
       case "unsubscribed":
         onTrouble(`the rules end the subscription: ${message.reason}`);
@@ -187,21 +216,28 @@ class Following {
     const isEdit = this.#isFollowing && reason === "rights-changed" && !options.snapshot && !run.hasWaiting;
     this.#isFollowing = true;
     onTrouble(null);
+    // With another cursor than the one that was asked for, `%%now` has taken a step since, and a difference follows.
+    const isMove = start === "moved" || (start === "resumed" && cursor !== this.#asked);
+    // Without a snapshot, the difference does not name every document that waits.
+    const mustDrop = isMove && !options.snapshot && run.hasWaiting;
     // All rows replace whatever the receiver has, and whatever waits for it, as a difference does.
-    if (isWhole) run.beginDifference();
+    if (isWhole || (isMove && !mustDrop)) run.beginDifference();
+    else if (mustDrop) onReset("rights-changed");
     else if (start === "reset" && isEdit) {
       run.beginDifference();
       log.info("the rights of the sink have changed; it goes on under the new ones");
-    } else if (start === "reset") onReset(reason ?? "history-lost");
-    this.#awaitsDifference = start === "moved" || isWhole;
+    } else if (start === "reset" || this.#isLost) onReset(reason ?? "history-lost");
+    // The former connection has ended within the snapshot, and the rules may show less now.
+    else if (start === "snapshot" && options.as !== undefined && run.hasWaiting)
+      onReset("snapshot-interrupted");
+    this.#awaitsDifference = isMove || isWhole;
     this.#inSnapshot.clear();
-    if (start === "moved") run.beginDifference();
     // A connection may have ended within a difference, and the rights may be the former ones again.
-    else if (!isWhole) await run.endDifference();
+    if (!isMove && !isWhole) await run.endDifference();
     run.allow(true);
     this.#awaitsSnapshot = start === "snapshot" || (start === "reset" && options.snapshot);
-    // After `moved` the difference follows, and the position is not before its end.
-    if (start !== "moved" && !this.#awaitsSnapshot) run.note({ cursor, ticket });
+    // Before the end of a difference there is no position from which a sink could resume.
+    if (!isMove && !this.#awaitsSnapshot) run.note({ cursor, ticket });
   }
 }
 

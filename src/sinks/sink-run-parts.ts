@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { GuardParts } from "../metrics/guard.ts";
+import type { StartReason } from "../protocol/messages.ts";
 import type { SinkOptions } from "./options.ts";
 import type { SentRows } from "./sent-rows.ts";
 import type { SinkTurn } from "./sink-documents.ts";
@@ -7,12 +8,15 @@ import type { SinkLedger } from "./sink-ledger.ts";
 import type { SinkStore } from "./sink-store.ts";
 import type { Target } from "./target.ts";
 
+/** Why changes are missing at the target. */
+export type ResetReason = StartReason | "spool-bytes" | "spool-age" | "snapshot-interrupted";
+
 /** Why a run has ended. */
 export type RunEnd =
   | { readonly kind: "superseded" }
   | { readonly kind: "gone"; readonly reason: string }
   /** The messages that wait must not be sent any more. */
-  | { readonly kind: "reset"; readonly reason: "spool-bytes" | "spool-age" | "rights-changed" }
+  | { readonly kind: "reset"; readonly reason: ResetReason }
   | { readonly kind: "failed"; readonly error: unknown };
 
 /** The parts that a run works with. */

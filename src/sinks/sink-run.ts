@@ -8,7 +8,7 @@
  *   pass. After the last attempt it is parked, and the rest of its lane follows.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { copyable, isParcelStorable } from "./copyable.ts";
+import { copyable, isParcelStorable, loseIfTooLarge } from "./copyable.ts";
 import { Courier, newParcel, type Parcel, WINDOW } from "./courier.ts";
 import { LANES_MAX, Lanes } from "./lanes.ts";
 import { MainQueue } from "./main-queue.ts";
@@ -175,7 +175,7 @@ export class SinkRun {
   async replay({ message }: ParkedMessage): Promise<void> {
     const seq = ++this.#lastSeq;
     this.#beginSpooling(seq);
-    // It begins to wait now. Its first arrival may be longer ago than the spool's age allows.
+    // It begins to wait now, because its first arrival may be longer ago than the spool's age allows.
     this.#spool(newParcel(seq, message, Date.now()), null);
     this.forget(message.id);
     // It would be found among the parked ones again before that.
@@ -265,14 +265,9 @@ export class SinkRun {
   /** @param lane `null` for the main queue, or the key. */
   #spool(parcel: Parcel, lane: string | null, retry?: { dueAtMs: number; reason: string }): void {
     const { seq, message, bytes, atMs, attempts } = parcel;
-    const { ledger, options, name, log } = this.#parts;
+    const { ledger, options } = this.#parts;
     if (parcel.lane === undefined) {
-      if (!isParcelStorable(parcel)) {
-        log.error(
-          { sink: name, event: message.id },
-          "a message is too large for the state database, and is lost",
-        );
-        ledger.noteLost();
+      if (loseIfTooLarge(this.#parts, parcel)) {
         this.#progress.settle(seq);
         return;
       }
@@ -334,15 +329,20 @@ export class SinkRun {
 
   #refused(parcel: Parcel, { reason, excerpt = "", retryAfterMs = 0 }: Refusal): void {
     const { ledger, options, name, log } = this.#parts;
-    const { key } = parcel.message;
+    const { message, atMs } = parcel;
+    const { key } = message;
     const attempts = parcel.attempts + 1;
     ledger.noteFailed();
-    log.debug({ sink: name, event: parcel.message.id, excerpt }, "the answer of the target");
-    const isTooOld = Date.now() - parcel.atMs > options.spool.ageMs;
+    log.debug({ sink: name, event: message.id, excerpt }, "the answer of the target");
+    if (loseIfTooLarge(this.#parts, parcel)) {
+      // It can neither wait for another attempt nor be parked, and later messages of its key need not wait.
+      this.#left(parcel);
+      return;
+    }
+    const isTooOld = Date.now() - atMs > options.spool.ageMs;
     const delayMs = isTooOld ? null : retryDelayMs(attempts, options.retry);
     if (delayMs === null) {
-      log.warn({ sink: name, event: parcel.message.id, attempts, reason }, "a message was parked");
-      const { message, atMs } = parcel;
+      log.warn({ sink: name, event: message.id, attempts, reason }, "a message was parked");
       const { rights } = ledger.saved;
       this.#writer.park({ message, reason, excerpt, attempts, atMs, parkedAtMs: Date.now(), rights });
       ledger.noteParked(1);
@@ -355,7 +355,7 @@ export class SinkRun {
       return;
     }
     const dueAtMs = Date.now() + Math.max(delayMs, retryAfterMs);
-    log.info({ sink: name, event: parcel.message.id, attempts, reason }, "the target refused a message");
+    log.info({ sink: name, event: message.id, attempts, reason }, "the target refused a message");
     this.#spool({ ...parcel, attempts }, key, { dueAtMs, reason });
     for (const later of this.#courier.withdrawKey(key)) if (later.lane !== key) this.#spool(later, key);
     this.#lanes.block(key, dueAtMs);

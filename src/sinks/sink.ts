@@ -14,7 +14,7 @@ import { isInterrupted, type SinkTurn } from "./sink-documents.ts";
 import { followSink } from "./sink-follower.ts";
 import { SinkLedger } from "./sink-ledger.ts";
 import { SinkRun } from "./sink-run.ts";
-import type { RunEnd } from "./sink-run-parts.ts";
+import type { ResetReason, RunEnd } from "./sink-run-parts.ts";
 import type { SinkStore } from "./sink-store.ts";
 import type { Target } from "./target.ts";
 import { makeTarget } from "./targets/make-target.ts";
@@ -116,8 +116,7 @@ export class Sink {
           await pause(TICK_MS, signal);
           continue;
         }
-        const isAggregate = this.#options.aggregate !== undefined;
-        if (isInterrupted(begun.state) && !isAggregate) this.#noteReset(ledger, "snapshot-interrupted");
+        if (isInterrupted(begun.state)) await this.#noteInterrupted(turn, ledger, ask);
         log.info({ fence: String(term.fence) }, "this node runs the sink");
         const holding = { term, turn, ledger, target, ask, isPaused, signal };
         const end = await this.#runOnce(holding);
@@ -145,10 +144,12 @@ export class Sink {
     const run = new SinkRun({ ...parts, isHeld, answer: ask, onEnd, log, metrics }, isPaused);
     await run.start();
     const until = AbortSignal.any([signal, over.signal]);
-    const onReset = (reason: string) => {
-      // They were decided under rights that have ended.
-      if (reason === "rights-changed") ledger.noteRights();
-      if (reason === "rights-changed" && run.hasWaiting) {
+    const onReset = (reason: ResetReason) => {
+      // The messages so far were decided under rights that have ended. After any other reset nobody knows which rights a
+      // sink with claims has had in between.
+      const haveRightsEnded = reason === "rights-changed" || this.#options.as !== undefined;
+      if (haveRightsEnded) ledger.noteRights();
+      if (haveRightsEnded && run.hasWaiting) {
         run.abandon();
         onEnd({ kind: "reset", reason });
         return;
@@ -187,7 +188,10 @@ export class Sink {
     await followSink(follower, until).catch(failed);
     clearInterval(ticker);
     // A former holder must not send anything more. This node still holds the lease when it stops by itself.
-    if (ends.length === 0 && !term.signal.aborted) await run.stop();
+    if (ends.length === 0 && !term.signal.aborted) {
+      await run.stop();
+      await rows?.saved();
+    }
     run.abandon();
     ledger.retire();
     return ends[0] ?? null;
@@ -230,7 +234,7 @@ export class Sink {
     }
   }
 
-  #noteReset(ledger: SinkLedger, reason: string): void {
+  #noteReset(ledger: SinkLedger, reason: ResetReason): void {
     const { log, metrics } = this.#parts;
     const next = this.#options.snapshot
       ? "begins again with the present result"
@@ -240,7 +244,20 @@ export class Sink {
     ledger.noteReset({ at: new Date(), reason });
   }
 
-  /** Removes the messages of a spool that was too large. */
+  /** The run before has ended within a snapshot. */
+  async #noteInterrupted(turn: SinkTurn, ledger: SinkLedger, ask: Ask): Promise<void> {
+    const { aggregate, as } = this.#options;
+    // Each start of an aggregate sends all rows.
+    if (aggregate !== undefined) return;
+    this.#noteReset(ledger, "snapshot-interrupted");
+    if (as === undefined) return;
+    // Without a position, nothing shows whether the documents that wait were read under the rights of now.
+    ledger.noteRights();
+    ledger.dropSpool();
+    await this.#emptySpool(turn, ledger, ask);
+  }
+
+  /** Removes the messages of a spool that was given up. */
   async #emptySpool(turn: SinkTurn, ledger: SinkLedger, ask: Ask): Promise<void> {
     const { store } = this.#parts;
     const nothing = { spool: [], delivered: [], park: [], unpark: [] };

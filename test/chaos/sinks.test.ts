@@ -1,9 +1,10 @@
 /** Sinks of real nodes that are killed and frozen while writers write: nothing is lost, and almost nothing repeated. */
 import { setTimeout as pause } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
-import { FUZZ_FACTOR } from "../property/seed.ts";
+import { FUZZ_FACTOR, startSeed } from "../property/seed.ts";
 import { type SpawnedService, spawnService } from "../support/spawn-service.ts";
 import { webhookWorld } from "../support/webhook-world.ts";
+import { BY_GROUP, copyOf, GroupWriter, judgeRows, type Member } from "./sink-groups.ts";
 import { type Counted, judgeArrived, SteadyWriter } from "./sink-world.ts";
 
 const PATIENCE = { timeout: 120_000, interval: 50 };
@@ -27,9 +28,9 @@ const leads = async ({ pid, adminUrl }: SpawnedService): Promise<boolean> => {
   return /^tidewire_sink_leading\{[^}]*\} 1$/m.test(text);
 };
 
-/** Two nodes with one sink, a receiver, and a writer. */
-async function start() {
-  const world = await webhookWorld("counted");
+/** Two nodes with one sink, and a receiver. */
+async function startNodes(collection: string, sink: Record<string, unknown> = {}) {
+  const world = await webhookWorld(collection, sink);
   const { receiver, name, client, state } = world;
   const { mongodb, ...file } = world.config;
   const config = { ...file, mongodb: mongodb as Record<string, unknown>, log: { level: "info" } };
@@ -48,9 +49,27 @@ async function start() {
   await expect
     .poll(async () => (await sinks.findOne({ _id: "all" }))?.position ?? null, PATIENCE)
     .not.toBeNull();
-  const writer = new SteadyWriter(client.db(name).collection<Counted>("counted"), RATE);
+  return { receiver, nodes, leader, sinks, db: client.db(name) };
+}
+
+/** Nodes with a sink that sends documents, and a writer that counts these up. */
+async function start() {
+  const nodes = await startNodes("counted");
+  const writer = new SteadyWriter(nodes.db.collection<Counted>("counted"), RATE);
   onTestFinished(() => writer.stop());
-  return { receiver, nodes, leader, writer, sinks };
+  return { ...nodes, writer };
+}
+
+/** Kills the node that runs the sink and starts it again, as often as `KILLS` says. */
+async function killLeaders({ receiver, leader }: Pick<World, "receiver" | "leader">): Promise<void> {
+  for (let kill = 0; kill < KILLS; kill++) {
+    const node = await leader();
+    const before = receiver.accepted.length;
+    await expect.poll(() => receiver.accepted.length, PATIENCE).toBeGreaterThan(before);
+    await pause(LIFE_MS[0] + Math.random() * (LIFE_MS[1] - LIFE_MS[0]));
+    await node.kill("SIGKILL");
+    await node.start();
+  }
 }
 
 type World = Awaited<ReturnType<typeof start>>;
@@ -66,15 +85,8 @@ test(
   "loses nothing and repeats almost nothing when the node that runs a sink is killed",
   async () => {
     const world = await start();
-    const { receiver, writer, leader } = world;
-    for (let kill = 0; kill < KILLS; kill++) {
-      const node = await leader();
-      const before = receiver.accepted.length;
-      await expect.poll(() => receiver.accepted.length, PATIENCE).toBeGreaterThan(before);
-      await pause(LIFE_MS[0] + Math.random() * (LIFE_MS[1] - LIFE_MS[0]));
-      await node.kill("SIGKILL");
-      await node.start();
-    }
+    const { receiver, writer } = world;
+    await killLeaders(world);
     await writer.stop();
     await expect.poll(() => new Set(receiver.ids).size, PATIENCE).toBe(writer.total);
     const repeated = judge(world);
@@ -83,6 +95,32 @@ test(
       `${KILLS} kills, ${receiver.accepted.length} sent, ${repeated} of them twice (${share.toFixed(3)} %)`,
     );
     expect(repeated).toBeLessThanOrEqual(IS_LONG ? 0.001 * receiver.accepted.length : KILLS * UNSAVED_MAX);
+  },
+  60_000 + KILLS * 60_000,
+);
+
+test(
+  "sends the rows of an aggregate as they were after some commit, and the present ones in the end, when its node is killed",
+  async () => {
+    const world = await startNodes("members", { aggregate: BY_GROUP });
+    const { receiver, db } = world;
+    const writer = new GroupWriter(db.collection<Member>("members"), RATE, startSeed("groups of a sink"));
+    onTestFinished(() => writer.stop());
+    await killLeaders(world);
+    await writer.stop();
+    const { rows } = writer;
+    await expect.poll(() => copyOf(receiver.accepted), PATIENCE).toEqual(rows);
+    await receiver.rests();
+    expect(copyOf(receiver.accepted)).toEqual(rows);
+    judgeRows(receiver.accepted, writer);
+    // Rows that have ended while no node followed them.
+    const ended = receiver.accepted.filter(
+      ({ data: { type, cause } }) => `${type} ${cause}` === "removed snapshot",
+    );
+    expect(ended.length).toBeGreaterThan(0);
+    console.log(
+      `${KILLS} kills, ${receiver.accepted.length} rows sent, ${ended.length} of them removed by a start`,
+    );
   },
   60_000 + KILLS * 60_000,
 );

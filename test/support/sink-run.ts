@@ -29,6 +29,7 @@ export async function sinkRuns() {
   const store = new SinkStore(db, client);
   await store.prepare();
   const ends: RunEnd[] = [];
+  const metrics = createMetrics();
   let fence = 0n;
   /** Begins a run as the next holder. */
   const begin = async (target: Target, change: Partial<SinkOptions> = {}): Promise<SinkRun> => {
@@ -44,7 +45,7 @@ export async function sinkRuns() {
         answer: (ask) => ask(),
         target,
         rows: null,
-        ledger: new SinkLedger("late", begun.state, createMetrics()),
+        ledger: new SinkLedger("late", begun.state, metrics),
         isHeld: () => true,
         onEnd: (end) => ends.push(end),
       },
@@ -54,5 +55,7 @@ export async function sinkRuns() {
     return run;
   };
   const stateOf = async () => (await store.states())[0];
-  return { store, begin, stateOf, ends };
+  /** Messages that were too large for the state database. */
+  const lost = async () => (await metrics.sinkLost.get()).values[0]?.value ?? 0;
+  return { store, begin, stateOf, ends, lost };
 }

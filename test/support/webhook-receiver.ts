@@ -42,9 +42,13 @@ export class WebhookReceiver {
     return receiver;
   }
 
-  /** The section `to` of a sink that sends here. */
+  /**
+   * The section `to` of a sink that sends here. The timeout is the longest one, because a request that a test holds would
+   * otherwise end on a busy machine before the test has seen what it waits for.
+   */
   get to(): Record<string, unknown> {
-    return { webhook: { url: `http://127.0.0.1:${this.#port}/hook`, secret: SECRET, allowPrivate: true } };
+    const url = `http://127.0.0.1:${this.#port}/hook`;
+    return { webhook: { url, secret: SECRET, allowPrivate: true, timeout: "1m" } };
   }
 
   /** Listens, again on the same port after `close`. */

@@ -1,71 +1,65 @@
 import { type ReactNode, useCallback, useState } from "react";
-import type { AnswerOf } from "../../admin/api/endpoints.ts";
 import { useFields } from "../shell/route.ts";
 import { useSession } from "../shell/session.ts";
-import { Act } from "../ui/act.tsx";
 import type { Column } from "../ui/data-table.tsx";
-import { Dialog } from "../ui/dialog.tsx";
 import { Empty } from "../ui/empty.tsx";
 import { ListView } from "../ui/list-view.tsx";
 import { Page } from "../ui/page.tsx";
 import { SearchForm } from "../ui/search-form.tsx";
 import { dateTime } from "../ui/times.ts";
 import { type LoadPage, usePages } from "../ui/use-pages.ts";
-
-type Registration = AnswerOf<"pushes">["registrations"][number];
+import { PushDialog } from "./push-dialog.tsx";
+import { PushState, type Registration } from "./push-state.tsx";
 
 const FIELDS = [{ name: "sub", title: "User (sub)" }];
-
-/** The state in a word, and whether it needs attention. */
-function stateOf({ suspended, attempts }: Registration): readonly [text: string, tone: "good" | "warn"] {
-  if (suspended !== null) return [`suspended: ${suspended}`, "warn"];
-  return attempts === null || attempts === 0 ? ["active", "good"] : [`failed ${attempts} times`, "warn"];
-}
 
 const columnsOf = (onOpen: (registration: Registration) => void): readonly Column<Registration>[] => [
   {
     title: "User",
     hint: "The sub of the token with which the registration was made.",
-    share: 3,
+    share: 3.8,
     cell: (registration) => (
-      <button type="button" className="link" onClick={() => onOpen(registration)}>
+      <button type="button" className="link" title={registration.sub} onClick={() => onOpen(registration)}>
         {registration.sub}
       </button>
     ),
   },
-  { title: "Collection", hint: "The name that clients use.", share: 3, cell: ({ collection }) => collection },
+  {
+    title: "State",
+    hint: "suspended: the rules do not grant the query, or the token is not accepted. retrying: the push service did not take the waiting notification.",
+    share: 2.7,
+    cell: (registration) => <PushState registration={registration} />,
+  },
+  {
+    title: "Collection",
+    hint: "The name that clients use.",
+    share: 3.5,
+    cell: ({ collection }) => collection,
+  },
   {
     title: "On",
     hint: "The changes of which the user is notified.",
-    share: 3,
+    share: 4.4,
     cell: ({ on }) => on.join(", "),
   },
   {
     title: "Push service",
     hint: "The host to which notifications are sent.",
-    share: 4,
-    cell: ({ pushService }) => pushService,
-  },
-  {
-    title: "State",
-    hint: "suspended: the rules do not grant the query, or the token is not accepted. failed: the push service did not take the waiting push.",
-    share: 3,
-    cell: (registration) => {
-      const [text, tone] = stateOf(registration);
-      return <span className={`badge ${tone}`}>{text}</span>;
-    },
+    share: 4.8,
+    cell: ({ pushService }) => <span title={pushService}>{pushService}</span>,
   },
   {
     title: "Expires",
     hint: "The registration ends then, unless the page renews it.",
-    share: 3,
-    cell: ({ expiresAt }) => dateTime(expiresAt),
+    share: 2.8,
+    // Weeks away, so the day is enough.
+    cell: ({ expiresAt }) => <span title={dateTime(expiresAt)}>{dateTime(expiresAt).slice(0, 10)}</span>,
   },
 ];
 
 /** The push registrations of all users. */
 export default function PushView(): ReactNode {
-  const { api, roles } = useSession();
+  const { api } = useSession();
   const { sub = "" } = useFields();
   const load = useCallback<LoadPage<Registration>>(
     async (after, signal) => {
@@ -100,19 +94,7 @@ export default function PushView(): ReactNode {
           )
         }
       />
-      <Dialog title="Push registration" isOpen={opened !== null} onClose={() => setOpened(null)}>
-        {opened === null ? null : roles.has("act") ? (
-          <Act
-            title="Remove"
-            explanation={`Sends ${opened.sub} nothing more for this registration of ${opened.collection}. The page may register again. To end all access of a user, revoke their tokens. Lasts over a restart.`}
-            isDangerous
-            perform={() => api.call("removePush", { id: opened.id })}
-            onDone={reload}
-          />
-        ) : (
-          <p className="hint">To remove it, a token needs the role act.</p>
-        )}
-      </Dialog>
+      <PushDialog registration={opened} onClose={() => setOpened(null)} onActed={reload} />
     </Page>
   );
 }

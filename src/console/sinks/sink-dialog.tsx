@@ -4,18 +4,32 @@ import { useSession } from "../shell/session.ts";
 import { Act } from "../ui/act.tsx";
 import { Dialog } from "../ui/dialog.tsx";
 import { Facts } from "../ui/facts.tsx";
-import { Failure } from "../ui/failure.tsx";
 import { bytes, count } from "../ui/numbers.ts";
-import { Scroll } from "../ui/scroll.tsx";
 import { dateTime } from "../ui/times.ts";
-import { useAnswer } from "../ui/use-answer.ts";
+import { ParkedMessages } from "./parked-messages.tsx";
 import { SinkState } from "./sink-state.tsx";
 
 type Sink = AnswerOf<"sinks">["sinks"][number];
 
-const REFRESH_MS = 5_000;
-/** Parked messages that the dialog shows. `tidewire sinks parked` prints all. */
-const SHOWN = 50;
+/** The reasons of resets in words. */
+const RESETS: Readonly<Record<string, string>> = {
+  "history-lost":
+    "changes could not be read: the oplog no longer reaches back to them, the collection was dropped, or MongoDB was restored",
+  "rights-changed": "the sink or its rights have changed",
+  "cursor-invalid": "the sink or its rights have changed",
+  "snapshot-interrupted": "a node stopped before the first snapshot was complete",
+  "spool-bytes": "more messages waited than spool.bytes allows",
+  "spool-age": "messages waited for longer than spool.age allows",
+};
+
+/** Why nothing is sent, and what happens next; `null` if nothing is wrong. */
+function troubleOf({ state, trouble }: Sink): string | null {
+  if (trouble === null) return null;
+  if (state === "disabled")
+    return `The target wants no more messages: ${trouble}. Resume the sink when it takes messages again.`;
+  if (state === "paused") return `Before the pause nothing was sent: ${trouble}.`;
+  return `Nothing is sent at the moment: ${trouble}. The sink tries again.`;
+}
 
 interface SinkDialogProps {
   /** `null`: closed. */
@@ -39,9 +53,10 @@ interface DetailsProps {
 function Details({ sink, onActed }: DetailsProps): ReactNode {
   const { roles } = useSession();
   const { lastReset, oldestAt } = sink;
+  const trouble = troubleOf(sink);
   return (
     <div className="stack">
-      {sink.trouble === null ? null : <p className="notice warn">{sink.trouble}</p>}
+      {trouble === null ? null : <p className="notice warn">{trouble}</p>}
       <Facts
         rows={[
           ["Name", sink.name],
@@ -52,62 +67,24 @@ function Details({ sink, onActed }: DetailsProps): ReactNode {
           ["Delivered", count(sink.delivered, "message")],
           ["Refused", count(sink.failed, "attempt")],
           ["Waiting", `${count(sink.spooledMessages, "message")}, ${bytes(sink.spooledBytes)}`],
-          ["Oldest", oldestAt === null ? "–" : dateTime(oldestAt)],
-          [
-            "Resets",
-            lastReset === null
-              ? "none"
-              : `${sink.resets}, the last at ${dateTime(lastReset.at)} (${lastReset.reason})`,
-          ],
+          ["Waits since", oldestAt === null ? "–" : dateTime(oldestAt)],
+          ["Parked", count(sink.parked, "message")],
+          ["Resets", sink.resets.toLocaleString("en")],
         ]}
       />
-      <Parked sink={sink} />
+      {lastReset === null ? null : (
+        <p className="hint">
+          Last reset: {dateTime(lastReset.at)}, {lastReset.reason}: {RESETS[lastReset.reason] ?? "unknown"}.
+          Changes before it may be missing at the target.
+        </p>
+      )}
       {roles.has("act") ? (
         <Acts sink={sink} onActed={onActed} />
       ) : (
         <p className="hint">To pause, resume or replay, a token needs the role act.</p>
       )}
+      <ParkedMessages sink={sink} />
     </div>
-  );
-}
-
-function Parked({ sink: { name, parked } }: { readonly sink: Sink }): ReactNode {
-  const { value, error } = useAnswer("parkedMessages", { name, limit: SHOWN }, REFRESH_MS);
-  if (value === null) return error === null ? <p className="hint">Loading …</p> : <Failure error={error} />;
-  if (value.messages.length === 0) return <p className="hint">Nothing is parked.</p>;
-  return (
-    <>
-      <h3>
-        {count(parked, "parked message")}
-        {value.next === null ? "" : `, the first ${SHOWN}`}
-      </h3>
-      <Scroll label="Parked messages">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Id</th>
-              <th scope="col">Last answer</th>
-              <th scope="col" className="number">
-                Attempts
-              </th>
-              <th scope="col">Parked</th>
-            </tr>
-          </thead>
-          <tbody>
-            {value.messages.map(({ id, reason, attempts, parkedAt }) => (
-              <tr key={id}>
-                <td>
-                  <code>{id}</code>
-                </td>
-                <td>{reason}</td>
-                <td className="number">{attempts}</td>
-                <td>{dateTime(parkedAt)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </Scroll>
-    </>
   );
 }
 

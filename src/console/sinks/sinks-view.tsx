@@ -18,49 +18,51 @@ const columnsOf = (onOpen: (name: string) => void): readonly Column<Row>[] => [
     hint: "Its name in the configuration.",
     share: 4,
     cell: ({ name }) => (
-      <button type="button" className="link" onClick={() => onOpen(name)}>
+      <button type="button" className="link" title={name} onClick={() => onOpen(name)}>
         {name}
       </button>
     ),
   },
   {
-    title: "Collection",
-    hint: "The collection whose changes it sends, and the kind of its target.",
-    share: 4,
-    cell: ({ collection, target }) => `${collection} to ${target}`,
-  },
-  {
     title: "State",
     hint: "trouble: nothing is sent at the moment, and the sink tries again. disabled: the target wants no more.",
-    share: 3,
+    share: 2.5,
     cell: ({ state }) => <SinkState state={state} />,
   },
+  {
+    title: "Collection",
+    hint: "The collection whose changes it sends.",
+    share: 3.5,
+    cell: ({ collection }) => <span title={collection}>{collection}</span>,
+  },
+  { title: "Target", hint: "The kind of the receiver.", share: 2, cell: ({ target }) => target },
   {
     title: "Delivered",
     hint: "Messages that the target has accepted.",
     isNumber: true,
-    share: 2,
+    share: 2.6,
     cell: ({ delivered }) => delivered.toLocaleString("en"),
-  },
-  {
-    title: "Waiting",
-    hint: "Messages in the state database, which wait for the target or for their next attempt.",
-    isNumber: true,
-    share: 2,
-    cell: ({ spooledMessages }) => spooledMessages.toLocaleString("en"),
-  },
-  {
-    title: "Oldest",
-    hint: "When the oldest message arrived that the target has not accepted.",
-    share: 3,
-    cell: ({ oldestAt }) => (oldestAt === null ? "–" : ago(oldestAt, Date.now())),
   },
   {
     title: "Parked",
     hint: "Messages that the target has refused until the last attempt.",
     isNumber: true,
+    share: 1.6,
+    cell: ({ parked }) =>
+      parked === 0 ? "0" : <span className="badge warn">{parked.toLocaleString("en")}</span>,
+  },
+  {
+    title: "Waiting",
+    hint: "Messages in the state database, which wait for the target or for their next attempt.",
+    isNumber: true,
+    share: 1.8,
+    cell: ({ spooledMessages }) => spooledMessages.toLocaleString("en"),
+  },
+  {
+    title: "Oldest",
+    hint: "When the oldest waiting message arrived.",
     share: 2,
-    cell: ({ parked }) => parked.toLocaleString("en"),
+    cell: ({ oldestAt }) => (oldestAt === null ? "–" : ago(oldestAt, Date.now())),
   },
 ];
 
@@ -86,7 +88,8 @@ export default function SinksView(): ReactNode {
         keyOf={({ name }) => name}
         empty={
           <Empty title="There are no sinks">
-            The section <code>sinks</code> of the configuration sends changes to webhooks and brokers.
+            A sink sends the changes of a result to a webhook or a broker. Add one to the section{" "}
+            <code>sinks</code> of the configuration, and restart the nodes.
           </Empty>
         }
       />

@@ -1,15 +1,14 @@
 /** Sinks that send the rows of an aggregate: whatever happens in between, the receiver has the rows of the server in the end. */
-import { MongoClient } from "mongodb";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { deferred } from "../../../src/feed/deferred.ts";
 import { startService } from "../../../src/server.ts";
 import { SentRowStore } from "../../../src/sinks/sent-row-store.ts";
 import { SentRows } from "../../../src/sinks/sent-rows.ts";
-import { SinkStore } from "../../../src/sinks/sink-store.ts";
 import { testDatabase } from "../../support/mongod.ts";
-import { startTestService, toConfig } from "../../support/service.ts";
+import { toConfig } from "../../support/service.ts";
 import { sinkMessage } from "../../support/sink-messages.ts";
-import { WebhookReceiver } from "../../support/webhook-receiver.ts";
+import type { WebhookReceiver } from "../../support/webhook-receiver.ts";
+import { startWebhookSink } from "../../support/webhook-world.ts";
 
 const PATIENCE = { timeout: 60_000, interval: 20 };
 
@@ -31,17 +30,11 @@ function copyOf({ accepted }: WebhookReceiver): Record<string, number> {
   return Object.fromEntries(copy);
 }
 
+/** Follows already: a connection that is replaced at the start would send all rows once more, behind whatever a test holds. */
 async function start() {
-  const receiver = await WebhookReceiver.start();
-  const started = await startTestService({
-    collections: { orders: { rules: [] } },
-    sinks: { counts: { collection: "orders", aggregate: { by: "status" }, to: receiver.to } },
-  });
-  const client = await new MongoClient(started.uri).connect();
-  onTestFinished(() => client.close());
-  const store = new SinkStore(client.db(`${started.name}-state`), client);
-  const stateOf = async () => (await store.states())[0];
-  return { ...started, receiver, stateOf, orders: started.db.collection<Order>("orders") };
+  const started = await startWebhookSink<Order>({ aggregate: { by: "status" } });
+  await started.follows();
+  return started;
 }
 
 const statuses = (...all: string[]): Order[] => all.map((status, _id) => ({ _id, status }));

@@ -1,31 +1,26 @@
 /** Sinks against a real MongoDB and a real HTTP receiver: what is sent, in which order, and how a sink goes on. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { MongoClient } from "mongodb";
-import { expect, inject, test } from "vitest";
+import { expect, test } from "vitest";
 import { startService } from "../../../src/server.ts";
-import { startTestService, toConfig } from "../../support/service.ts";
-import { WebhookReceiver } from "../../support/webhook-receiver.ts";
+import { toConfig } from "../../support/service.ts";
+import { startWebhookSink } from "../../support/webhook-world.ts";
 
-const ORDERS = { orders: { rules: [] } };
-const LATE = { collection: "orders", filter: { status: "late" } };
+const LATE = { filter: { status: "late" } };
 
-/** Waits until the sink follows: from here on every change is sent. */
-async function follows(uri: string, name: string, sink: string): Promise<void> {
-  const client = await new MongoClient(uri).connect();
-  const sinks = client.db(`${name}-state`).collection<{ _id: string; position: unknown }>("sinks");
-  const position = async () => (await sinks.findOne({ _id: sink }))?.position ?? null;
-  await expect.poll(position, { timeout: 60_000, interval: 20 }).not.toBeNull();
-  await client.close();
+interface Order {
+  _id: number;
+  status: string;
+  margin?: number;
+  total?: number;
+  n?: number;
 }
 
 test("sends the changes of a result as CloudEvents: entered, changed, left", async () => {
-  const receiver = await WebhookReceiver.start();
-  const { db, uri, name } = await startTestService({
-    collections: ORDERS,
-    sinks: { late: { ...LATE, fields: { exclude: ["margin"] }, to: receiver.to } },
+  const { receiver, orders, follows } = await startWebhookSink<Order>({
+    ...LATE,
+    fields: { exclude: ["margin"] },
   });
-  await follows(uri, name, "late");
-  const orders = db.collection<{ _id: number; status: string; margin?: number; total?: number }>("orders");
+  await follows();
   await orders.insertMany([
     { _id: 1, status: "open", margin: 3 },
     { _id: 2, status: "late", margin: 4 },
@@ -51,27 +46,18 @@ test("sends the changes of a result as CloudEvents: entered, changed, left", asy
 });
 
 test("begins with the present result if it is to, as added with the cause snapshot", async () => {
-  const receiver = await WebhookReceiver.start();
-  const client = await new MongoClient(inject("mongodbUri")).connect();
-  const { db, service } = await startTestService({
-    collections: ORDERS,
-    sinks: { late: { ...LATE, snapshot: true, values: "ejson", to: receiver.to } },
-  });
-  await db.collection("orders").insertMany(Array.from({ length: 50 }, () => ({ status: "late" })));
+  const { receiver, orders, service } = await startWebhookSink({ ...LATE, snapshot: true, values: "ejson" });
+  await orders.insertMany(Array.from({ length: 50 }, () => ({ status: "late" })));
   await receiver.holds(50);
   const causes = new Set(receiver.accepted.map(({ data }) => data.cause));
   expect([...causes].every((cause) => cause === "snapshot" || cause === "insert")).toBe(true);
   expect(receiver.accepted[0]?.data.doc?.["_id"]).toHaveProperty("$oid");
   expect(service.readiness().ready).toBe(true);
-  await client.close();
 });
 
 test("goes on after a restart: nothing is missing, and nothing is sent twice after a clean stop", async () => {
-  const receiver = await WebhookReceiver.start();
-  const sinks = { late: { ...LATE, to: receiver.to } };
-  const { db, uri, name, file, service } = await startTestService({ collections: ORDERS, sinks });
-  await follows(uri, name, "late");
-  const orders = db.collection<{ _id: number; status: string }>("orders");
+  const { receiver, orders, file, service, follows } = await startWebhookSink<Order>(LATE);
+  await follows();
   const write = async (from: number, count: number) => {
     for (let id = from; id < from + count; id++) await orders.insertOne({ _id: id, status: "late" });
   };
@@ -88,7 +74,8 @@ test("goes on after a restart: nothing is missing, and nothing is sent twice aft
 });
 
 test("keeps the order of each document while documents are sent at the same time", async () => {
-  const receiver = await WebhookReceiver.start();
+  const { receiver, orders, follows } = await startWebhookSink<Order>(LATE);
+  await follows();
   let together = 0;
   let most = 0;
   receiver.respond = async () => {
@@ -97,12 +84,6 @@ test("keeps the order of each document while documents are sent at the same time
     together--;
     return 200;
   };
-  const { db, uri, name } = await startTestService({
-    collections: ORDERS,
-    sinks: { late: { ...LATE, to: receiver.to } },
-  });
-  await follows(uri, name, "late");
-  const orders = db.collection<{ _id: number; status: string; n: number }>("orders");
   const documents = Array.from({ length: 20 }, (_, id) => ({ _id: id, status: "late", n: 0 }));
   await orders.insertMany(documents);
   for (let n = 1; n <= 20; n++) await orders.updateMany({}, { $set: { n } });
@@ -114,13 +95,9 @@ test("keeps the order of each document while documents are sent at the same time
 });
 
 test("sends counts and groups", async () => {
-  const receiver = await WebhookReceiver.start();
-  const { db, uri, name } = await startTestService({
-    collections: ORDERS,
-    sinks: { counts: { collection: "orders", aggregate: { by: "status" }, to: receiver.to } },
-  });
-  await follows(uri, name, "counts");
-  await db.collection("orders").insertMany([{ status: "late" }, { status: "late" }]);
+  const { receiver, orders, follows } = await startWebhookSink({ aggregate: { by: "status" } });
+  await follows();
+  await orders.insertMany([{ status: "late" }, { status: "late" }]);
   const last = () => receiver.accepted.at(-1)?.data.doc;
   await expect.poll(last, { timeout: 60_000 }).toEqual({ _id: "late", count: 2 });
 });

@@ -1,10 +1,10 @@
 /** Sinks with claims of the configuration: the rules judge them as they judge a client. */
-import { MongoClient } from "mongodb";
 import { expect, test } from "vitest";
-import { SinkStore } from "../../../src/sinks/sink-store.ts";
+import { deferred } from "../../../src/feed/deferred.ts";
+import type { SinkStore } from "../../../src/sinks/sink-store.ts";
 import { RevocationStore } from "../../../src/source/revocation-store.ts";
-import { startTestService, toConfig } from "../../support/service.ts";
-import { WebhookReceiver } from "../../support/webhook-receiver.ts";
+import { toConfig } from "../../support/service.ts";
+import { startWebhookSink } from "../../support/webhook-world.ts";
 
 const PATIENCE = { timeout: 60_000, interval: 20 };
 const OWN = { name: "own", filter: { owner: "%%user.sub" }, fields: { exclude: ["secret"] } };
@@ -14,32 +14,17 @@ interface Order {
   owner: string;
   city?: string;
   secret?: number;
+  until?: Date;
 }
 
 async function start(rule: Record<string, unknown> = OWN, sink: Record<string, unknown> = {}) {
-  const receiver = await WebhookReceiver.start();
-  const started = await startTestService({
-    collections: { orders: { rules: [rule] } },
-    sinks: { ada: { collection: "orders", as: { sub: "ada" }, snapshot: true, to: receiver.to, ...sink } },
-  });
-  const client = await new MongoClient(started.uri).connect();
-  const state = client.db(`${started.name}-state`);
-  const store = new SinkStore(state, client);
-  const stateOf = async () => (await store.states())[0];
-  await expect.poll(async () => (await stateOf())?.position ?? null, PATIENCE).not.toBeNull();
-  return {
-    ...started,
-    receiver,
-    client,
-    state,
-    store,
-    stateOf,
-    orders: started.db.collection<Order>("orders"),
-  };
+  const started = await startWebhookSink<Order>({ as: { sub: "ada" }, snapshot: true, ...sink }, [rule]);
+  await started.follows();
+  return started;
 }
 
 test("sends what the rules show to the user of the sink, and nothing else", async () => {
-  const { receiver, orders, client } = await start();
+  const { receiver, orders } = await start();
   await orders.insertMany([
     { _id: 1, owner: "ada", secret: 1 },
     { _id: 2, owner: "bob" },
@@ -48,11 +33,10 @@ test("sends what the rules show to the user of the sink, and nothing else", asyn
   await receiver.holds(2);
   expect(receiver.accepted.map(({ subject }) => subject).sort()).toEqual(["1", "3"]);
   expect(JSON.stringify(receiver.accepted)).not.toContain("secret");
-  await client.close();
 });
 
 test("an edit of the rules reaches a sink: what it may not see any more is removed", async () => {
-  const { receiver, orders, file, service, client } = await start();
+  const { receiver, orders, file, service } = await start();
   await orders.insertMany([
     { _id: 1, owner: "ada", city: "Oslo" },
     { _id: 2, owner: "ada", city: "Rome" },
@@ -66,11 +50,10 @@ test("an edit of the rules reaches a sink: what it may not see any more is remov
   await orders.insertOne({ _id: 3, owner: "ada", city: "Oslo" });
   await receiver.holds(4);
   expect(receiver.accepted.at(-1)?.subject).toBe("3");
-  await client.close();
 });
 
 test("a revoked user's sink sends nothing more, until the revocation is undone", async () => {
-  const { receiver, orders, state, stateOf, client } = await start();
+  const { receiver, orders, state, stateOf } = await start();
   const revocations = new RevocationStore(state);
   const which = { iss: null, sub: "ada", jti: null };
   const nowMs = Date.now();
@@ -82,11 +65,10 @@ test("a revoked user's sink sends nothing more, until the revocation is undone",
   await revocations.undo(which);
   await receiver.holds(1);
   expect(receiver.accepted[0]?.subject).toBe("1");
-  await client.close();
 });
 
 test("messages that wait are not sent while the user of the sink is revoked", async () => {
-  const { receiver, orders, state, stateOf, client } = await start();
+  const { receiver, orders, state, stateOf } = await start();
   await receiver.close();
   await orders.insertMany([1, 2, 3].map((_id) => ({ _id, owner: "ada" })));
   await expect.poll(async () => (await stateOf())?.spooledMessages, PATIENCE).toBe(3);
@@ -102,13 +84,12 @@ test("messages that wait are not sent while the user of the sink is revoked", as
   await revocations.undo(which);
   await receiver.holds(3);
   expect(new Set(receiver.accepted.map(({ subject }) => subject))).toEqual(new Set(["1", "2", "3"]));
-  await client.close();
 });
 
 const ONLY_OSLO = { ...OWN, filter: { owner: "%%user.sub", city: "Oslo" } };
 
 test("[G5] messages that wait say nothing any more that an edit of the rules forbids", async () => {
-  const { receiver, orders, file, service, stateOf, client } = await start();
+  const { receiver, orders, file, service, stateOf } = await start();
   await orders.insertOne({ _id: 4, owner: "ada", city: "Oslo" });
   await receiver.holds(1);
   await receiver.close();
@@ -134,11 +115,10 @@ test("[G5] messages that wait say nothing any more that an edit of the rules for
   expect(JSON.stringify(later)).not.toContain("Rome");
   expect(receiver.valuesOf("1", "city")).toEqual(["Oslo"]);
   expect((await stateOf())?.resets).toBe(0);
-  await client.close();
 });
 
 test("[G5] a sink without a snapshot drops the messages that wait when its rights change, and says so", async () => {
-  const { receiver, orders, file, service, stateOf, client } = await start(OWN, { snapshot: false });
+  const { receiver, orders, file, service, stateOf } = await start(OWN, { snapshot: false });
   await receiver.close();
   await orders.insertMany([1, 2].map((_id) => ({ _id, owner: "ada", city: "Rome" })));
   await expect.poll(async () => (await stateOf())?.spooledMessages, PATIENCE).toBe(2);
@@ -151,11 +131,10 @@ test("[G5] a sink without a snapshot drops the messages that wait when its right
   await receiver.rests(1_000);
   expect(receiver.accepted.map(({ subject }) => subject)).toEqual(["3"]);
   expect(await stateOf()).toMatchObject({ resets: 1, spooledMessages: 0 });
-  await client.close();
 });
 
 test("[G5] a message that was parked before the rights changed is removed in place of a replay", async () => {
-  const { receiver, orders, file, service, store, stateOf, client } = await start(OWN, {
+  const { receiver, orders, file, service, store, stateOf } = await start(OWN, {
     retry: { attempts: 1 },
   });
   receiver.respond = () => 400;
@@ -165,15 +144,14 @@ test("[G5] a message that was parked before the rights changed is removed in pla
   await expect.poll(async () => (await stateOf())?.parked, PATIENCE).toBe(2);
   // The second one is `removed`, which the new rights have brought.
   receiver.respond = () => 200;
-  expect(await store.askReplay("ada", null)).toBe(2);
+  expect(await store.askReplay("late", null)).toBe(2);
   await expect.poll(async () => (await stateOf())?.parked, PATIENCE).toBe(0);
   await receiver.holds(1);
   expect(receiver.accepted.map(({ data }) => data.type)).toEqual(["removed"]);
-  await client.close();
 });
 
 test("an edit of the rules does not reset a sink without a snapshot", async () => {
-  const { receiver, orders, file, service, stateOf, client } = await start(OWN, { snapshot: false });
+  const { receiver, orders, file, service, stateOf } = await start(OWN, { snapshot: false });
   await orders.insertOne({ _id: 1, owner: "ada", city: "Rome" });
   await receiver.holds(1);
   const rule = { ...OWN, filter: { owner: "%%user.sub", city: "Oslo" } };
@@ -186,17 +164,90 @@ test("an edit of the rules does not reset a sink without a snapshot", async () =
   expect(receiver.accepted.map(({ subject }) => subject)).toEqual(["1", "3"]);
   await expect.poll(async () => (await stateOf())?.delivered, PATIENCE).toBe(2);
   expect((await stateOf())?.resets).toBe(0);
-  await client.close();
+});
+
+/** Long, because the next step of a sink that is followed again would hide what a resumption does. */
+const STEP_MS = 8_000;
+const VALID = { name: "valid", filter: { owner: "%%user.sub", until: { $gt: "%%now" } } };
+
+async function startWithNow(sink: Record<string, unknown>) {
+  const options = { rules: { nowStep: `${STEP_MS}ms` }, history: { window: "5m" } };
+  const started = await startWebhookSink<Order>({ as: { sub: "ada" }, ...sink }, [VALID], options);
+  await started.follows();
+  // Long enough for what a test does before, on a busy machine as well.
+  const until = new Date(Date.now() + 10_000);
+  return { ...started, until, later: new Date(Date.now() + 3_600_000) };
+}
+
+/** Waits for the beginning of a step of `%%now` after a time. */
+async function stepAfter(time: Date): Promise<void> {
+  const step = Math.floor(time.getTime() / STEP_MS) + 1;
+  const isEarly = () => Date.now() > step * STEP_MS && Date.now() % STEP_MS < STEP_MS / 4;
+  await expect.poll(isEarly, PATIENCE).toBe(true);
+}
+
+/** No node follows the sink until a time has passed, and `%%now` has just taken a step past it. */
+async function restUntil(time: Date, store: SinkStore): Promise<void> {
+  await store.setControl("late", { isPaused: false, disabled: { at: new Date(), reason: "a test" } });
+  await stepAfter(time);
+  await store.setControl("late", { isPaused: false, disabled: null });
+}
+
+test("[G5] messages that wait say nothing that a step of %%now forbids, taken while no node follows the sink", async () => {
+  const { receiver, orders, store, stateOf, until, later } = await startWithNow({ snapshot: true });
+  await receiver.close();
+  await orders.insertMany([
+    { _id: 1, owner: "ada", city: "Rome", until },
+    { _id: 2, owner: "ada", city: "Oslo", until: later },
+  ]);
+  await expect.poll(async () => (await stateOf())?.spooledMessages, PATIENCE).toBe(2);
+  await restUntil(until, store);
+  await receiver.open();
+  await receiver.holds(2);
+  await expect.poll(async () => (await stateOf())?.spooledMessages, PATIENCE).toBe(0);
+  const sent = receiver.accepted.map(({ subject, data }) => `${subject} ${data.type}`);
+  expect(sent.sort()).toEqual(["1 removed", "2 added"]);
+  expect((await stateOf())?.resets).toBe(0);
+});
+
+test("[G5] a sink without a snapshot drops the messages that wait if %%now has taken a step meanwhile", async () => {
+  const { receiver, orders, store, stateOf, until, later } = await startWithNow({ snapshot: false });
+  await receiver.close();
+  await orders.insertOne({ _id: 1, owner: "ada", city: "Rome", until });
+  await expect.poll(async () => (await stateOf())?.spooledMessages, PATIENCE).toBe(1);
+  await restUntil(until, store);
+  await receiver.open();
+  await expect.poll(async () => (await stateOf())?.lastReset?.reason, PATIENCE).toBe("rights-changed");
+  await expect.poll(async () => (await stateOf())?.position ?? null, PATIENCE).not.toBeNull();
+  await orders.insertOne({ _id: 2, owner: "ada", until: later });
+  await receiver.holds(1);
+  await receiver.rests(1_000);
+  expect(receiver.accepted.map(({ subject }) => subject)).toEqual(["2"]);
+});
+
+test("a run keeps no ids of messages that do not arrive again, because their difference is sent in place of them", async () => {
+  const { receiver, orders, store, stateOf, later } = await startWithNow({ snapshot: true });
+  const never = deferred();
+  let isFirst = true;
+  receiver.respond = async ({ subject }) => {
+    if (subject !== "1" || !isFirst) return 200;
+    isFirst = false;
+    await never.promise;
+    return 503;
+  };
+  // The request for 1 holds the position back.
+  await orders.insertOne({ _id: 1, owner: "ada", until: later });
+  await expect.poll(() => receiver.requests, PATIENCE).toBe(1);
+  await orders.insertOne({ _id: 2, owner: "ada", until: later });
+  await expect.poll(async () => (await stateOf())?.ahead.length, PATIENCE).toBe(1);
+  await restUntil(new Date(), store);
+  await expect.poll(async () => (await stateOf())?.delivered, PATIENCE).toBe(3);
+  expect(await stateOf()).toMatchObject({ ahead: [], resets: 0 });
+  never.resolve();
 });
 
 test("a sink whose claims no rule admits waits, and names the reason", async () => {
-  const receiver = await WebhookReceiver.start();
-  const { uri, name } = await startTestService({
-    collections: { orders: { rules: [{ ...OWN, when: { "%%user.roles": "admin" } }] } },
-    sinks: { ada: { collection: "orders", as: { sub: "ada" }, to: receiver.to } },
-  });
-  const client = await new MongoClient(uri).connect();
-  const store = new SinkStore(client.db(`${name}-state`), client);
-  await expect.poll(async () => (await store.states())[0]?.trouble, PATIENCE).toContain("forbidden");
-  await client.close();
+  const rule = { ...OWN, when: { "%%user.roles": "admin" } };
+  const { stateOf } = await startWebhookSink({ as: { sub: "ada" } }, [rule]);
+  await expect.poll(async () => (await stateOf())?.trouble, PATIENCE).toContain("forbidden");
 });

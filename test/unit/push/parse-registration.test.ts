@@ -92,6 +92,7 @@ test("refuses unknown fields, unknown changes and lists without one", () => {
   expect(problemOf({ ...request(), on: [] })).toContain("on");
   expect(problemOf({ ...request(), filter: [] })).toContain("filter");
   expect(problemOf(null)).toBeDefined();
+  expect(problemOf({ ...request(), on: { length: { toString: 1, valueOf: 1 } } })).toContain("wrong type");
 });
 
 test("the id fits into a Topic, is equal for equal requests of one user, and differs for everything else", () => {
