@@ -20,13 +20,14 @@ export type { OptimisticChange };
 export interface OptimisticOptions {
   /**
    * `true`: the write waits until the client is connected, behind earlier ones, and is repeated after a failure of the
-   * network. The write must be a function, and the backend must accept the same write twice. Default: `false`, it is made
-   * at once.
+   * network, 20 times at most. The write must be a function, and the backend must accept the same write twice. Default:
+   * `false`, it is made at once.
    */
   readonly queue?: boolean;
   /**
    * How long a successful write stays shown if no fence can tell when the service has sent it, in milliseconds: without
-   * an `operationTime`, or without a WebSocket. It ends earlier once the result shows the change. Default: 10000.
+   * an `operationTime`, or without a WebSocket. It ends earlier once the result shows the change. Also how long the
+   * other queries wait for one that the service keeps refusing. Default: 10000.
    */
   readonly holdMs?: number;
 }
@@ -75,9 +76,8 @@ export async function optimistic<T extends object, R extends object, W>(
   try {
     const make = typeof write === "function" ? write : () => write;
     const written = await (queue ? of(queues, host, () => new WriteQueue(host.client)).add(make) : make());
-    const gate = of(gates, host, () => new FenceGate(host.client));
     const { operationTime } = (written ?? {}) as { operationTime?: OperationTime };
-    const isFenced = operationTime !== undefined && (await passed(gate, shown, operationTime));
+    const isFenced = operationTime !== undefined && (await passed(shown, operationTime, holdMs));
     if (!isFenced) await appeared(shown, changes, holdMs);
     return written;
   } finally {
@@ -98,7 +98,9 @@ function open(host: QueryHost, query: AnyQuery): Shown {
     overlay.clear();
     layWhatIsLeft({ result, overlay });
   };
-  return { result, overlay, leave: result.listen({ stopped }) };
+  const { client } = host;
+  const gate = of(gates, host, () => new FenceGate(client));
+  return { result, overlay, client, gate, leave: result.listen({ stopped }) };
 }
 
 const layWhatIsLeft = ({ result, overlay }: Pick<Shown, "result" | "overlay">) =>

@@ -1,6 +1,7 @@
 // How long a successful write stays shown: until the documents of the service show it.
 import type { OperationTime } from "../fences.ts";
 import type { LiveResult } from "../live-result.ts";
+import type { Connected } from "../query.ts";
 import type { FenceGate } from "./fence-gate.ts";
 import type { Overlay, Pending } from "./overlay.ts";
 
@@ -8,31 +9,54 @@ import type { Overlay, Pending } from "./overlay.ts";
 export interface Shown {
   readonly result: LiveResult;
   readonly overlay: Overlay;
+  /** The client of the query. */
+  readonly client: Connected;
+  /** The fences of this client. They say nothing about the queries of another one. */
+  readonly gate: FenceGate;
   /** Stops to follow the query. */
   readonly leave: () => void;
 }
 
-const isSettled = ({ state: { status } }: LiveResult) => status === "live" || status === "stopped";
-
 /**
- * Waits until every query shows everything written up to then.
+ * Waits until every query shows everything written up to then. A query that the service keeps refusing is left out.
+ * @param holdMs How long a refused query is waited for.
  * @returns `false` if no fence can tell.
  */
 export async function passed(
-  gate: FenceGate,
   shown: readonly Shown[],
   operationTime: OperationTime,
+  holdMs: number,
 ): Promise<boolean> {
+  const gates = new Set(shown.map(({ gate }) => gate));
+  let waiting = shown;
   try {
     // A fence says what the service has sent. A query that has lost its connection meanwhile may still wait for it.
     do {
-      await Promise.all(shown.map(({ result }) => until(result, () => isSettled(result))));
-      await gate.pass(operationTime);
-    } while (!shown.every(({ result }) => isSettled(result)));
+      const settled = await Promise.all(waiting.map((one) => untilSettled(one, holdMs)));
+      waiting = waiting.filter((_one, at) => settled[at]);
+      await Promise.all(Array.from(gates, (gate) => gate.pass(operationTime)));
+    } while (!waiting.every(isSettled));
     return true;
   } catch {
     return false; // without a WebSocket, or after a timeout, only the documents can tell
   }
+}
+
+const isSettled = ({ result: { state } }: Shown) => state.status === "live" || state.status === "stopped";
+
+/** The client is connected, and the service has refused the query for now: the client asks again, perhaps for ever. */
+const isRefused = ({ result: { state }, client }: Shown) =>
+  state.status === "connecting" && state.error !== undefined && client.state.status === "connected";
+
+/** @returns `false` if the service has refused the query for `holdMs`. */
+async function untilSettled(one: Shown, holdMs: number): Promise<boolean> {
+  while (!isSettled(one)) {
+    await until(one.result, () => isSettled(one) || isRefused(one));
+    // A connection that is lost meanwhile ends this wait, because the service may accept the query on the next one.
+    const hasChanged = () => isSettled(one) || !isRefused(one);
+    if (!(await within(holdMs, (over) => until(one.result, hasChanged, over), hasChanged))) return false;
+  }
+  return true;
 }
 
 /** Waits until the documents of every query show the changes, or the query has stopped; at most for some time. */
@@ -41,19 +65,30 @@ export async function appeared(
   changes: readonly Pending[],
   holdMs: number,
 ): Promise<void> {
+  const hasAppeared = ({ result, overlay }: Shown) =>
+    result.state.status === "stopped" || changes.every((one) => overlay.hasArrived(one));
+  const wait = (over: Promise<void>) =>
+    Promise.all(shown.map((one) => until(one.result, () => hasAppeared(one), over)));
+  await within(holdMs, wait, () => shown.every(hasAppeared));
+}
+
+/**
+ * Limits a wait.
+ * @param wait Ends early when its argument settles.
+ * @returns What `holds` says at the end.
+ */
+async function within(
+  holdMs: number,
+  wait: (over: Promise<void>) => Promise<unknown>,
+  holds: () => boolean,
+): Promise<boolean> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const over = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, holdMs);
   });
-  const seen = shown.map(({ result, overlay }) =>
-    until(
-      result,
-      () => result.state.status === "stopped" || changes.every((one) => overlay.hasArrived(one)),
-      over,
-    ),
-  );
-  await Promise.all(seen);
+  await wait(over);
   clearTimeout(timer);
+  return holds();
 }
 
 /** Waits until the condition holds, which can change with the state of the result; or until `over` settles. */

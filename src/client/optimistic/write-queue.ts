@@ -1,12 +1,15 @@
 import { TidewireError } from "../../protocol/errors.ts";
 import type { Connected } from "../query.ts";
 import { clientClosed } from "../to-error.ts";
+import { isNetworkFailure } from "./network-failure.ts";
 
 /** How many writes may wait. A page that is offline for long cannot collect them without a limit. */
 const WAITING_MAX = 100;
 /** The first pause after a failure of the network, in milliseconds. It doubles up to the maximum. */
 const PAUSE_MS = 1_000;
 const PAUSE_MAX_MS = 30_000;
+/** A backend that cannot be reached in all of these attempts, within some eight minutes, keeps the other writes waiting. */
+const ATTEMPTS_MAX = 20;
 
 /** Writes that wait until the client is connected, and then happen in order, one at a time. */
 export class WriteQueue {
@@ -19,8 +22,9 @@ export class WriteQueue {
   }
 
   /**
-   * Runs a write when it is its turn, and again after each failure of the network.
+   * Runs a write when it is its turn, and again after a failure of the network.
    * @throws {TidewireError} `too-many-requests` if too many writes wait already.
+   * @throws The error of the write: any that is no failure of the network, or the last failure of too many.
    */
   add<W>(write: () => Promise<W>): Promise<W> {
     if (this.#waiting >= WAITING_MAX) {
@@ -39,16 +43,17 @@ export class WriteQueue {
   }
 
   async #run<W>(write: () => Promise<W>): Promise<W> {
-    for (let pauseMs = PAUSE_MS; ; pauseMs = Math.min(PAUSE_MAX_MS, pauseMs * 2)) {
+    let pauseMs = PAUSE_MS;
+    for (let attempt = 1; ; attempt++) {
       await this.#connected();
       try {
         return await write();
       } catch (error) {
-        // `fetch` rejects with a TypeError if no answer has arrived, perhaps with that of another window. Any other error
-        // is an answer.
-        if ((error as { name?: unknown } | undefined)?.name !== "TypeError") throw error;
+        // Any other error is an answer, or a mistake in the program.
+        if (!isNetworkFailure(error) || attempt === ATTEMPTS_MAX) throw error;
       }
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      pauseMs = Math.min(PAUSE_MAX_MS, pauseMs * 2);
     }
   }
 

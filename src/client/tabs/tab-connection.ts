@@ -11,7 +11,7 @@ import type { QueryHost } from "../query.ts";
 import type { Doc } from "../result-set.ts";
 import type { Change } from "../types.ts";
 
-/** Longer than any tab lives: a tab that ends releases its lock, so nobody needs to listen for silence. */
+/** Longer than any tab lives: the group of tabs notices a leading tab that has ended or is silent. */
 const HEARTBEAT_MS = 1_000_000_000;
 /** The limits of the service are those of the one connection. Between tabs there are none. */
 const LIMITS = { earlyMessages: 10_000, messageBytes: 2 ** 30, requestBurst: 1e9, requestsPerSecond: 1e9 };
@@ -111,15 +111,8 @@ export class TabConnection {
         hasStopped = true;
         leave?.();
         this.#followed.delete(id);
-        const reason = new TidewireError("unavailable", "the tab that leads has closed its client");
-        // The client of the leading tab has tried again as long as it could help.
-        this.#send({ ...errorMessage(id, error ?? reason), retry: "never" });
-        if (isAnswered)
-          this.#send({
-            type: "unsubscribed",
-            id,
-            reason: error?.code === "forbidden" ? "forbidden" : "config",
-          });
+        // If the whole client has stopped, this connection ends within the same turn, and says so itself.
+        queueMicrotask(() => this.#stopped(id, error, isAnswered));
       },
     });
     if (hasStopped) {
@@ -128,6 +121,14 @@ export class TabConnection {
     }
     this.#followed.set(id, { leave });
     answer();
+  }
+
+  #stopped(id: string, error: TidewireError | undefined, isAnswered: boolean): void {
+    const reason = new TidewireError("unavailable", "the tab that leads has closed its client");
+    // The client of the leading tab has tried again as long as it could help.
+    this.#send({ ...errorMessage(id, error ?? reason), retry: "never" });
+    if (isAnswered)
+      this.#send({ type: "unsubscribed", id, reason: error?.code === "forbidden" ? "forbidden" : "config" });
   }
 
   #start(id: string, query: number, result: LiveResult, isResumption: boolean): void {
@@ -168,8 +169,9 @@ export class TabConnection {
   }
 }
 
-function errorMessage(id: string, error: unknown): ErrorMessage {
+/** @param id The request that the error answers. `undefined`: it concerns the connection. */
+export function errorMessage(id: string | undefined, error: unknown): ErrorMessage {
   const { code, message, retry, details } =
     error instanceof TidewireError ? error : new TidewireError("internal", "the tab that leads has failed");
-  return { type: "error", id, code, message, retry, details };
+  return { type: "error", ...(id === undefined ? {} : { id }), code, message, retry, details };
 }

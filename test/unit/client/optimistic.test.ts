@@ -305,6 +305,133 @@ test("queued writes wait for the connection, happen in order, and are repeated a
   expect(calls).toEqual(["a", "a", "a", "b", "c"]);
 });
 
+test("an error of the write's own function is no failure of the network, and is not repeated", async () => {
+  const { query } = await live(all);
+  const write = vi.fn(async () => {
+    const order: { items?: unknown[] } = {};
+    return { count: (order.items as unknown[]).length };
+  });
+  const done = optimistic(query, { insert: { _id: 1 } }, write, { queue: true });
+  await expect(done).rejects.toThrow(TypeError);
+  expect(write).toHaveBeenCalledTimes(1);
+});
+
+test.each([
+  "Failed to fetch",
+  "Failed to fetch (api.example.com)",
+  "network error",
+  "NetworkError when attempting to fetch resource.",
+  "Error in input stream",
+  "Load failed",
+  "Load failed (api.example.com)",
+  "The network connection was lost.",
+  "The Internet connection appears to be offline.",
+  "Network request failed",
+  "fetch failed",
+  "terminated",
+  "error sending request for url (https://api.example.com/)",
+])(
+  "repeats a queued write after the failure of the network that a runtime reports as %j",
+  async (message) => {
+    const { query } = await live(all);
+    const write = vi.fn(async () => {
+      if (write.mock.calls.length === 1) throw new TypeError(message);
+      return {};
+    });
+    const done = optimistic(query, { insert: { _id: 1 } }, write, { queue: true, holdMs: 1 });
+    await pass(1_100);
+    await done;
+    expect(write).toHaveBeenCalledTimes(2);
+  },
+);
+
+test("a queued write whose every attempt fails ends with the failure, after 20 attempts, and the next one follows", async () => {
+  const { query, ids, socket } = await live(all);
+  const passWithHeartbeats = async (beats: number) => {
+    for (let beat = 0; beat < beats; beat++) {
+      await pass(20_000);
+      socket.tell({ type: "watermark", cursor: "c1" });
+    }
+  };
+  const write = vi.fn(async () => {
+    throw new TypeError("Failed to fetch");
+  });
+  const failed = vi.fn();
+  const failing = optimistic(query, { insert: { _id: 1 } }, write, { queue: true }).catch(failed);
+  const next = optimistic(query, { insert: { _id: 2 } }, async () => "next", { queue: true, holdMs: 1 });
+  await passWithHeartbeats(21);
+  expect([write.mock.calls.length < 20, failed.mock.calls.length, ids()]).toEqual([true, 0, [1, 2]]);
+  await passWithHeartbeats(3);
+  await failing;
+  expect([write.mock.calls.length, await next, ids()]).toEqual([20, "next", []]);
+  expect(failed).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ message: "Failed to fetch" }));
+});
+
+test("a query that the service keeps refusing does not keep a settled write pending", async () => {
+  const { query, client, follow, ids, tell, socket } = await live(all, [{ _id: 1 }]);
+  const refused = client.collection<Order>("orders").find({ done: false });
+  follow(refused as never);
+  const refuse = () =>
+    socket.tell({
+      type: "error",
+      id: socket.last("subscribe").id,
+      code: "too-many-subscriptions",
+      message: "too many",
+      retry: "later",
+    } as never);
+  refuse();
+  const done = vi.fn();
+  void optimistic([query, refused], { insert: { _id: 2 } }, async () => TIME, { holdMs: 3_000 }).then(done);
+  await settle();
+  tell.added({ _id: 2 });
+  await pass(1_500);
+  expect(socket.of("subscribe").length).toBe(3);
+  refuse();
+  await pass(1_400);
+  expect(done).not.toHaveBeenCalled();
+  await pass(200);
+  expect(socket.of("fence").length).toBe(1);
+  tell.fenced();
+  await settle();
+  expect([done.mock.calls.length, ids(), ids(refused)]).toEqual([1, [1, 2], []]);
+});
+
+test("a query without a connection keeps a settled write shown for as long as that lasts", async () => {
+  const { query, service, ids, socket } = await live(all, []);
+  const done = vi.fn();
+  void optimistic(query, { insert: { _id: 2 } }, async () => TIME, { holdMs: 3_000 }).then(done);
+  socket.drop();
+  await pass(600_000);
+  expect(service.sockets.length).toBeGreaterThan(1);
+  expect([done.mock.calls.length, ids()]).toEqual([0, [2]]);
+});
+
+test("a change in queries of two clients is settled when the fences of both have passed", async () => {
+  const [one, other] = [await live(all), await live(all)];
+  const done = vi.fn();
+  void optimistic([one.query, other.query], { insert: { _id: 2 } }, async () => TIME).then(done);
+  await settle();
+  one.tell.added({ _id: 2 });
+  one.tell.fenced();
+  await settle();
+  expect([done.mock.calls.length, one.ids(), other.ids()]).toEqual([0, [2], [2]]);
+  other.tell.added({ _id: 2 });
+  other.tell.fenced();
+  await settle();
+  expect([done.mock.calls.length, one.ids(), other.ids()]).toEqual([1, [2], [2]]);
+});
+
+test("a change of one client is not settled by the fence of another client of the page", async () => {
+  const [one, other] = [await live(all), await live(all)];
+  const done = vi.fn();
+  void optimistic(one.query, { insert: { _id: 1 } }, async () => TIME).then(done);
+  void optimistic(other.query, { insert: { _id: 2 } }, async () => TIME);
+  await settle();
+  other.tell.fenced();
+  await settle();
+  expect([done.mock.calls.length, one.ids(), other.ids()]).toEqual([0, [1], []]);
+});
+
 test("a hundred writes may wait; a further one is refused, and so are all when the client is closed", async () => {
   const setup = scriptedClient();
   const query = setup.client.collection<Order>("orders").find();
