@@ -301,7 +301,11 @@ func (c *Client) serve(ctx context.Context, socket *websocket.Conn) end {
 		case "error":
 			c.refused(ctx, socket, m, &ended)
 		case "unsubscribed": // (11)
-			ended.refusal = &Error{Code: m.Reason, Message: "the service has ended the subscription", Retry: "never"}
+			code := m.Reason
+			if code != "collection-dropped" && code != "config" {
+				code = "forbidden" // a reason that this client does not know may be a missing right
+			}
+			ended.refusal = &Error{Code: code, Message: "the service has ended the subscription", Retry: "never"}
 		default:
 			c.receive(m)
 		}

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { z } from "zod";
+import { parseUntrusted } from "../protocol/parse-untrusted.ts";
 
 const change = z.looseObject({ type: z.enum(["snapshot", "added", "changed", "removed"]) });
 /** A line of a driver. Fields that the kit does not know are ignored. */
@@ -90,6 +91,6 @@ function parse(text: string): Line | string {
   } catch {
     return "not JSON";
   }
-  const parsed = lineSchema.safeParse(json);
+  const parsed = parseUntrusted(lineSchema, json);
   return parsed.success ? parsed.data : z.prettifyError(parsed.error);
 }

@@ -14,6 +14,8 @@ export class Followed {
   /** Every status, in order. */
   readonly statuses: string[] = [];
   stopped: string | undefined;
+  /** The documents that the application shows since the end, as far as the driver says so. */
+  shownAtEnd: readonly Doc[] | undefined;
   /** Changes that do not fit the result before them. */
   readonly complaints: string[] = [];
   /** The result that its changes give, by the JSON of each `_id`. */
@@ -38,9 +40,12 @@ export class Followed {
     return [...this.#held.values()];
   }
 
-  take({ change, status, stopped }: Line): void {
+  take({ change, status, stopped, documents }: Line): void {
     if (status !== undefined) this.statuses.push(status);
-    if (stopped !== undefined) this.stopped = stopped.code;
+    if (stopped !== undefined) {
+      this.stopped = stopped.code;
+      this.shownAtEnd = documents;
+    }
     if (change !== undefined) this.#apply(change);
   }
 

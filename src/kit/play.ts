@@ -6,7 +6,7 @@ import { Events, type Wait } from "./events.ts";
 import { Followed } from "./followed.ts";
 import { ClientProxy } from "./proxy.ts";
 import { type Follow, fits, type Oracle, type Scenario, type Step } from "./scenario.ts";
-import { checkCounts, checkMessages } from "./sent.ts";
+import { checkCounts, checkEnds, checkMessages } from "./sent.ts";
 import { storm } from "./storm.ts";
 
 type Doc = Readonly<Record<string, unknown>>;
@@ -89,6 +89,7 @@ export class Play {
     if ("connections" in step) return checkCounts(step, this.#client(step.connections), this.#wait);
     if ("tokensAsked" in step) return checkCounts(step, this.#client(step.tokensAsked), this.#wait);
     if ("pause" in step) return checkCounts(step, this.#client(step.pause), this.#wait);
+    if ("ended" in step) return checkEnds(step, this.#client(step.ended).proxy, this.#wait);
     this.#break(step);
   }
 
@@ -195,17 +196,31 @@ export class Play {
     const shows = () => {
       if ("status" in step) return query.status === step.status;
       if ("statuses" in step) return isPartOf(step.statuses, query.statuses);
-      if ("stopped" in step) return fits(query.stopped, step.stopped) && query.status === "stopped";
+      if ("stopped" in step) return hasStopped(query, step);
       return isDeepStrictEqual(query.held, step.documents);
     };
     const now = () =>
-      JSON.stringify({ statuses: query.statuses, stopped: query.stopped, documents: query.held });
+      JSON.stringify({
+        statuses: query.statuses,
+        stopped: query.stopped,
+        shown: query.shownAtEnd,
+        documents: query.held,
+      });
     await this.#wait(() => shows() || undefined, "what the step expects").catch((cause) => {
       throw new Error(`${cause instanceof Error ? cause.message : cause}; the client shows ${now()}`, {
         cause,
       });
     });
   }
+}
+
+/** Whether a query has ended with an error that fits, and shows these documents since. */
+function hasStopped(
+  { status, stopped, shownAtEnd }: Followed,
+  step: { readonly stopped: string; readonly shows?: readonly Doc[] | undefined },
+): boolean {
+  if (status !== "stopped" || !fits(stopped, step.stopped)) return false;
+  return step.shows === undefined || isDeepStrictEqual(shownAtEnd, step.shows);
 }
 
 /** Whether a list has these elements in their order; others may lie between them. */

@@ -12,8 +12,12 @@ type Message = Record<string, unknown>;
 /** One connection of the client, as far as it reached the service. */
 export interface Connection {
   endedAtMs: number | undefined;
+  /** The side that ended it; undefined while it lasts. */
+  endedBy: "client" | "service" | "scenario" | undefined;
   /** The messages of the client, in order. */
   readonly sent: Message[];
+  /** When each of them arrived. */
+  readonly sentAtMs: number[];
   /** How many of them had arrived when `welcome` passed. */
   sentBeforeWelcome: number | undefined;
   /** The messages that the client received, in order. */
@@ -25,6 +29,8 @@ interface Pair {
   readonly client: WebSocket;
   readonly service: WebSocket;
   isSilent: boolean;
+  /** Answers of the scenario to early requests. `welcome` is always the first answer. */
+  readonly afterWelcome: (() => void)[];
 }
 
 type Armed = Arm & { matched: number; left: number };
@@ -42,6 +48,8 @@ export class ClientProxy {
   readonly #sockets = new WebSocketServer({ noServer: true });
   readonly #pairs = new Set<Pair>();
   readonly #raw = new Set<Duplex>();
+  /** Upgrades that the service has not answered yet. */
+  readonly #connecting = new Set<Duplex>();
   readonly #armed: Armed[] = [];
   readonly #refusals: number[] = [];
   holdsWelcome = false;
@@ -51,6 +59,11 @@ export class ClientProxy {
     this.#events = events;
     this.#target = target;
     this.#server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
+  }
+
+  /** Whether the newest of its connections may not be in the list yet. */
+  get isConnecting(): boolean {
+    return this.#connecting.size > 0;
   }
 
   /** @returns The URL for the client. */
@@ -77,7 +90,8 @@ export class ClientProxy {
 
   /** Resets all connections. */
   cut(): void {
-    for (const { client, service } of this.#pairs) {
+    for (const { record, client, service } of this.#pairs) {
+      record.endedBy ??= "scenario";
       client.terminate();
       service.terminate();
     }
@@ -101,7 +115,12 @@ export class ClientProxy {
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     this.attemptsAtMs.push(Date.now());
     this.#raw.add(socket);
-    socket.on("error", () => socket.destroy()).on("close", () => this.#raw.delete(socket));
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => {
+      this.#raw.delete(socket);
+      this.#connecting.delete(socket);
+      this.#events.happened();
+    });
     this.#events.happened();
     const status = this.#refusals.shift();
     if (status === undefined) this.#connect(request, socket, head);
@@ -110,6 +129,7 @@ export class ClientProxy {
 
   /** Connects to the service first, so that its answer to the upgrade is the answer to the client. */
   #connect(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.#connecting.add(socket);
     const { authorization, origin, "sec-websocket-protocol": offered } = request.headers;
     const service = new WebSocket(`${this.#target()}${request.url}`, offered?.split(/, */) ?? [], {
       headers: { ...(authorization && { authorization }), ...(origin && { origin }) },
@@ -123,6 +143,7 @@ export class ClientProxy {
     service.on("open", () => {
       this.#sockets.handleUpgrade(request, socket, head, (client) => {
         service.off("message", keep);
+        this.#connecting.delete(socket);
         this.#join(client, service, early);
       });
     });
@@ -131,11 +152,13 @@ export class ClientProxy {
   #join(client: WebSocket, service: WebSocket, early: readonly string[]): void {
     const record: Connection = {
       endedAtMs: undefined,
+      endedBy: undefined,
       sent: [],
+      sentAtMs: [],
       sentBeforeWelcome: undefined,
       passed: [],
     };
-    const pair: Pair = { record, client, service, isSilent: false };
+    const pair: Pair = { record, client, service, isSilent: false, afterWelcome: [] };
     this.connections.push(record);
     this.#pairs.add(pair);
     const inTurn = oneAfterTheOther();
@@ -145,10 +168,16 @@ export class ClientProxy {
     service.on("ping", (data) => {
       if (!pair.isSilent) client.ping(data);
     });
-    service.on("close", (code, reason) => inTurn(async () => endWith(client, code, reason)));
+    service.on("close", (code, reason) =>
+      inTurn(async () => {
+        record.endedBy ??= "service";
+        endWith(client, code, reason);
+      }),
+    );
     client.on("message", (data) => this.#fromClient(pair, String(data)));
     client.on("close", () => {
       record.endedAtMs ??= Date.now();
+      record.endedBy ??= "client";
       this.#pairs.delete(pair);
       service.terminate();
       this.#events.happened();
@@ -160,21 +189,29 @@ export class ClientProxy {
   #fromClient(pair: Pair, text: string): void {
     const message = parse(text);
     pair.record.sent.push(message);
+    pair.record.sentAtMs.push(Date.now());
     const action = this.#matching("request", message);
     this.#events.happened();
     if (action?.drop !== true && pair.service.readyState === WebSocket.OPEN) pair.service.send(text);
-    if (action !== undefined) this.#act(pair, { ...action, drop: true }, message);
+    if (action === undefined) return;
+    const act = () => this.#act(pair, { ...action, drop: true }, message);
+    if (action.send !== undefined && pair.record.sentBeforeWelcome === undefined) pair.afterWelcome.push(act);
+    else act();
   }
 
   async #fromService(pair: Pair, text: string): Promise<void> {
     const { record } = pair;
     const message = parse(text);
+    const action = this.#matching("on", message) ?? {};
+    const { holdMs } = action;
+    if (holdMs !== undefined) await new Promise((resolve) => setTimeout(resolve, holdMs));
     if (message["type"] === "welcome") {
       const hasAsked = () => (record.sent.length > 1 ? true : undefined);
       if (this.holdsWelcome) await this.#events.until(hasAsked, "a request", WELCOME_HELD_MS).catch(() => {}); // a client that waits for welcome
       record.sentBeforeWelcome = record.sent.length;
     }
-    this.#act(pair, this.#matching("on", message) ?? {}, message, text);
+    this.#act(pair, action, message, text);
+    if (message["type"] === "welcome") for (const act of pair.afterWelcome.splice(0)) act();
   }
 
   /** The action for a message, if a scenario has armed one. */
@@ -201,6 +238,7 @@ export class ClientProxy {
     }
     if (close === undefined && cut !== true) return;
     pair.record.endedAtMs ??= Date.now();
+    pair.record.endedBy ??= "scenario";
     if (close !== undefined) pair.client.close(close);
     if (cut === true) pair.client.terminate();
   }

@@ -9,6 +9,8 @@ const collections = z.record(z.string(), z.unknown());
 
 /** The treatment of a message that fits a pattern. Without `drop` the message itself passes first. */
 const actionSchema = z.strictObject({
+  /** How long a message of the service waits, and those after it. */
+  holdMs: z.number().optional(),
   drop: z.literal(true).optional(),
   /** Messages that the client receives then; `<id>` is the id of the message. */
   send: z.array(document).optional(),
@@ -63,7 +65,7 @@ const stepSchema = z.union([
   z.strictObject({ settle: z.union([z.string(), z.array(z.string())]), oracle: oracleSchema.optional() }),
   z.strictObject({ expect: z.string(), status: z.string() }),
   z.strictObject({ expect: z.string(), statuses: z.array(z.string()) }),
-  z.strictObject({ expect: z.string(), stopped: z.string() }),
+  z.strictObject({ expect: z.string(), stopped: z.string(), shows: z.array(document).optional() }),
   z.strictObject({ expect: z.string(), documents: z.array(document) }),
   z.strictObject({ tokensOf: client, claims: document.optional(), seconds: z.number().optional() }),
   z.strictObject({ tokensAsked: client, atLeast: z.number().optional(), atMost: z.number().optional() }),
@@ -75,13 +77,21 @@ const stepSchema = z.union([
   z.strictObject({ silence: client }),
   z.strictObject({ passed: client, message: document }),
   z.strictObject({ never: client, message: document }),
-  z.strictObject({ sent: client, messages: z.array(document), beforeWelcome: z.literal(true).optional() }),
+  z.strictObject({
+    sent: client,
+    messages: z.array(document),
+    beforeWelcome: z.literal(true).optional(),
+    afterWelcome: z.literal(true).optional(),
+    apartMs: z.number().optional(),
+  }),
   z.strictObject({
     connections: client,
     atLeast: z.number().optional(),
     atMost: z.number().optional(),
     perMinute: z.number().optional(),
+    overMs: z.number().optional(),
   }),
+  z.strictObject({ ended: client, by: z.enum(["client", "service", "scenario"]) }),
   z.strictObject({ pause: client, atLeastMs: z.number() }),
   z.strictObject({ service: z.enum(["drain", "restart"]) }),
   z.strictObject({ edit: collections }),

@@ -1,10 +1,16 @@
 /**
  * The driver of the protocol kit for the client of this package, out of `dist/` (docs/protocol-kit/README.md, "The
- * driver").
+ * driver"). The name of a defect as the first argument makes the client wrong on purpose (`kit-defects.mjs`).
  */
 import { createInterface } from "node:readline";
 import { WebSocket } from "ws";
 import { createClient } from "../../dist/client/client.js";
+import { DEFECTS } from "./kit-defects.mjs";
+import { socketWith } from "./wrong-client.mjs";
+
+const [name] = process.argv.slice(2);
+/** Returns the changes of the defect for another client; undefined for the client as it is. */
+const makeDefect = name === undefined ? () => undefined : DEFECTS.find(({ defect }) => defect === name).make;
 
 const print = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
@@ -12,10 +18,11 @@ const print = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const clients = new Map();
 
 function open(n, { url, token, values }) {
+  const defect = makeDefect();
   const waiting = [];
   let isFirst = true;
   const nextToken = () => {
-    if (isFirst) {
+    if (isFirst || defect?.keepsToken) {
       isFirst = false;
       return token;
     }
@@ -26,12 +33,13 @@ function open(n, { url, token, values }) {
     url,
     ...(token === null ? {} : { token: nextToken }),
     values,
-    WebSocket,
+    WebSocket: defect === undefined ? WebSocket : socketWith(defect),
     transports: ["ws"],
     lingerMs: 0,
     logger: false,
+    ...defect?.options,
   });
-  clients.set(n, { client, waiting, queries: new Map() });
+  clients.set(n, { client, waiting, queries: new Map(), defect });
 }
 
 function queryOf(client, { collection, filter, fields, sort, limit, aggregate, ...rest }) {
@@ -48,24 +56,35 @@ function queryOf(client, { collection, filter, fields, sort, limit, aggregate, .
 
 function follow(n, q, { request, ...options }) {
   if (!clients.has(n)) open(n, options);
-  const { client, queries } = clients.get(n);
+  const { client, queries, defect } = clients.get(n);
   const query = queryOf(client, request);
+  /** The documents that the application shows. */
+  let shown = [];
   const leave = query.subscribe({
+    data(docs) {
+      if (docs.length > 0 || !defect?.keepsShowing) shown = docs;
+    },
     change({ type, docs, doc, _id }) {
       print({ n, q, change: { type, docs, doc, _id } });
     },
-    status: (status) => print({ n, q, status }),
+    status(status) {
+      if (defect?.reports?.(status) ?? true) print({ n, q, status });
+    },
     error(error) {
-      if (query.getState().status === "stopped") print({ n, q, stopped: { code: error.code } });
+      const { status } = query.getState();
+      if (status === "stopped") print({ n, q, stopped: { code: error.code }, documents: shown });
     },
   });
   queries.set(q, { query, leave });
 }
 
 async function fence(n, q, ask, operationTime) {
-  const { client, queries } = clients.get(n);
+  const { client, queries, defect } = clients.get(n);
   try {
-    await client.fence(operationTime);
+    const passed = client.fence(operationTime);
+    if (defect?.answersAtOnce)
+      passed.catch(() => {}); // nothing waits for it
+    else await passed;
     print({ n, q, answer: ask, documents: queries.get(q).query.getState().data });
   } catch (error) {
     print({ n, q, answer: ask, failure: String(error) });

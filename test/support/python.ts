@@ -1,5 +1,5 @@
 /** Python for third-party clients and our own. Packages are installed once, into a folder that `npm ci` clears. */
-import { execFile } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { homedir } from "node:os";
@@ -61,16 +61,22 @@ export async function packagesFor(
 
 /** The interpreters of this machine for which the client is made, by their versions: those of the path, and of pyenv. */
 export function interpreters(): Map<string, string> {
-  const pyenv = join(homedir(), ".pyenv", "versions");
+  const pyenv = join(process.env["PYENV_ROOT"] ?? join(homedir(), ".pyenv"), "versions");
   const ofPyenv = namesIn(pyenv);
   const found = new Map<string, string>();
   for (const version of VERSIONS) {
     const name = ofPyenv.findLast((one) => one.startsWith(`${version}.`));
     const path =
       name === undefined ? installed(`python${version}`) : join(pyenv, name, "bin", `python${version}`);
-    if (path !== undefined) found.set(version, path);
+    if (path !== undefined && starts(path)) found.set(version, path);
   }
   return found;
+}
+
+/** A command of pyenv is there for each version, and refuses all but those that are chosen. */
+function starts(python: string): boolean {
+  const { status } = spawnSync(python, ["--version"]);
+  return status === 0;
 }
 
 const INSTALL = ["-m", "pip", "install", "--quiet", "--retries", "0", "--timeout", "10"];

@@ -71,7 +71,7 @@ class SyncTest(unittest.TestCase):
 
         self.assertEqual(self.play(serve, program), (Snapshot([{"_id": 1}]), Added({"_id": 2}, "insert", "c2")))
 
-    def test_results_snapshot_fence_and_errors(self) -> None:
+    def test_results_statuses_snapshot_fence_and_errors(self) -> None:
         async def serve(peer: Any) -> None:
             await peer.welcome()
             await peer.subscribed()
@@ -84,13 +84,13 @@ class SyncTest(unittest.TestCase):
         def program(client: tidewire.sync.Client) -> Any:
             client.ready(timeout=PATIENCE_S)
             with client.query("orders") as query:
-                shown = [query.snapshot(timeout=PATIENCE_S), next(iter(query.results()))]
+                shown = [query.snapshot(timeout=PATIENCE_S), next(iter(query.results())), next(iter(query.statuses()))]
                 client.fence((1, 1), timeout=PATIENCE_S)
                 with self.assertRaises(tidewire.ForbiddenError):
                     client.aggregate("orders").snapshot()
                 return shown
 
-        self.assertEqual(self.play(serve, program), [[{"_id": 1}], [{"_id": 1}]])
+        self.assertEqual(self.play(serve, program), [[{"_id": 1}], [{"_id": 1}], "live"])
 
     def test_closing_the_client_ends_a_loop_of_another_thread(self) -> None:
         loops = []

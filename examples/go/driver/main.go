@@ -85,7 +85,8 @@ func start(n int, f *follow) *client {
 	go func() {
 		err := c.Run(ctx)
 		if refusal := (*tidewire.Error)(nil); errors.As(err, &refusal) {
-			print(n, line{"stopped": line{"code": refusal.Code, "message": refusal.Message}})
+			stopped := line{"code": refusal.Code, "message": refusal.Message}
+			print(n, line{"stopped": stopped, "documents": c.Documents()})
 		}
 	}()
 	return c

@@ -8,5 +8,5 @@ import { runKitWith } from "../../support/kit.ts";
 
 runKitWith(
   `${JSON.stringify(process.execPath)} ${JSON.stringify(join(ROOT, "test/support/kit-driver.mjs"))}`,
-  ["http-status"],
+  { without: ["http-status"], isOurs: true },
 );

@@ -49,7 +49,7 @@ let db: Db;
 let connect: Connect;
 
 async function start(): Promise<void> {
-  const service = await startTestService({ collections: COLLECTIONS, history: { cursorStep: "0s" } });
+  const service = await startTestService({ collections: COLLECTIONS });
   db = service.db;
   connect = (values = "json") => service.connect({ sub: "u1" }, { values });
 }

@@ -250,7 +250,7 @@ test("tokens are renewed on the open connection: no connection ends, and no chan
   const { client, db, service } = await startTestService({ collections: COLLECTIONS });
   const program = await followThings(command, {
     url: `http://127.0.0.1:${service.address.port}`,
-    tokenSeconds: 10,
+    tokenSeconds: 20,
   });
   await expect.poll(() => [program.ofType("snapshot").length, program.errors], PATIENCE).toEqual([1, []]);
   const writer = new VersionedWriter(client, db, "things", "w", seededRandom());

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -16,6 +17,8 @@ from ._view import View
 
 # The fields of `subscribe` that the program has chosen.
 Request = Mapping[str, Any]
+# How many statuses wait for a slow loop.
+_STATUSES_MAX = 100
 
 
 class Owner(Protocol):
@@ -50,6 +53,8 @@ class LiveResult:
         self._owner = owner
         self._followers = 0
         self._queues: list[ChangeQueue] = []
+        # The statuses that loops over them have not received yet.
+        self._status_queues: list[deque[Status]] = []
         self._status: Status = "connecting"
         self._error: TidewireError | None = None
         self._own_error: TidewireError | None = None
@@ -166,6 +171,15 @@ class LiveResult:
         self._drained()
         self.leave()
 
+    def open_statuses(self) -> deque[Status]:
+        """Makes the queue of a loop over the statuses. The oldest ones of a very slow loop are dropped."""
+        statuses: deque[Status] = deque([self._status], maxlen=_STATUSES_MAX)
+        self._status_queues.append(statuses)
+        return statuses
+
+    def close_statuses(self, statuses: deque[Status]) -> None:
+        self._status_queues = [one for one in self._status_queues if one is not statuses]
+
     def mark(self, reached: Callable[[], None], dropped: Callable[[], None]) -> None:
         """Calls `reached` when every loop has processed what the result shows now, or `dropped` if one is left."""
         Mark(list(self._queues), reached, dropped)
@@ -227,6 +241,9 @@ class LiveResult:
         has_recovered = status == "live" and self._error is not None
         if status == self._status and not has_recovered:
             return
+        if status != self._status:
+            for statuses in self._status_queues:
+                statuses.append(status)
         self._status = status
         if status == "live":
             self._error = self._own_error = None

@@ -130,6 +130,22 @@ class Query:
         finally:
             result.leave()
 
+    async def statuses(self) -> AsyncGenerator[Status, None]:
+        """The status, at first and after every change, until the query has stopped. A loop follows the query."""
+        result = self._host.acquire(self._key, self._request)
+        result.follow()
+        waiting = result.open_statuses()
+        try:
+            status: Status | None = None
+            while status != "stopped":
+                while not waiting:
+                    await result.wait_for_change()
+                status = waiting.popleft()
+                yield status
+        finally:
+            result.close_statuses(waiting)
+            result.leave()
+
     async def snapshot(self) -> Sequence[Document]:
         """The result, once it is up to date. Raises the error of a query that has stopped."""
         result = self._host.acquire(self._key, self._request)

@@ -11,7 +11,7 @@ import asyncio
 import concurrent.futures
 import functools
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -147,16 +147,23 @@ class Query:
 
     def results(self) -> Iterator[Sequence[Document]]:
         """The whole result, at first and after every change."""
-        results = self._thread.call(self._query.results)
+        return self._each(self._query.results)
+
+    def statuses(self) -> Iterator[Status]:
+        """The status, at first and after every change, until the query has stopped."""
+        return self._each(self._query.statuses)
+
+    def _each(self, make: Callable[[], AsyncGenerator[T, None]]) -> Iterator[T]:
+        items = self._thread.call(make)
         try:
             while True:
                 try:
-                    result = self._thread.run(_next(results))
+                    item = self._thread.run(_next(items))
                 except StopAsyncIteration:
                     return
-                yield result
+                yield item
         finally:
-            self._thread.run(results.aclose())
+            self._thread.run(items.aclose())
 
     def snapshot(self, timeout: float | None = None) -> Sequence[Document]:
         """The result, once it is up to date. Raises `TimeoutError` after so many seconds."""
