@@ -3,13 +3,16 @@
 // It also prints the errors of a test when it has failed, so that a run that is ended before its summary says why.
 import { appendFileSync } from "node:fs";
 
+/** Characters of what was expected and received. */
+const DIFF_MAX = 4_000;
+
 export default class SecondTries {
   onTestCaseResult(test) {
     const { state, errors = [] } = test.result();
     if (state === "failed")
-      for (const { stack, message } of errors)
+      for (const { stack, message, diff = "" } of errors)
         process.stderr.write(
-          `failed: ${test.module.relativeModuleId} > ${test.fullName}\n${stack ?? message}\n`,
+          `failed: ${test.module.relativeModuleId} > ${test.fullName}\n${stack ?? message}\n${diff.slice(0, DIFF_MAX)}\n`,
         );
     if (!test.diagnostic()?.flaky) return;
     const [first] = errors;

@@ -54,6 +54,12 @@ test.skipIf(isBrowserMissing)("a link with another login asks before it replaces
   expect(await accessibilityFaults(page)).toEqual([]);
   await page.getByRole("button", { name: "Stay logged in" }).click();
   await views.waitFor();
+  // In the open tab, where the page is not loaded again.
+  await page.evaluate("location.hash = '#login=of-a-third'");
+  await page.getByRole("heading", { name: "Log in as another admin?" }).waitFor();
+  expect(page.url()).not.toContain("third");
+  await page.getByRole("button", { name: "Stay logged in" }).click();
+  await views.waitFor();
   // Not a valid encoding, so that the text is the token.
   await open("%E0");
   await page.getByRole("button", { name: "Use the login of the link" }).click();

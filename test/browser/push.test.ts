@@ -1,10 +1,12 @@
 /** Notifications from end to end: a page registers and closes, a document is written, and the service worker shows it. */
 import type { BrowserContext, CDPSession, Page } from "playwright-core";
 import { expect, test } from "vitest";
-import { isBrowserMissing, openPage, PATIENCE } from "../support/browser.ts";
+import { isFullBrowserMissing, openPage, PATIENCE, takeFullBrowser } from "../support/browser.ts";
 import { startExample } from "../support/example.ts";
 import { PushEndpoint, type SubscriptionJson } from "../support/push-endpoint.ts";
 import { pushSection } from "../support/push-world.ts";
+
+takeFullBrowser();
 
 /**
  * This browser has no push service of its own, so its push manager subscribes at the one of the test. Everything else is
@@ -57,7 +59,7 @@ const notificationsOf = (page: Page) =>
     return shown.map(({ title, body, tag, data }) => ({ title, body, tag, data }));
   })()`);
 
-test.skipIf(isBrowserMissing)(
+test.skipIf(isFullBrowserMissing)(
   "a user whose page is closed is notified of a document that matches, with nothing of its hidden fields",
   async () => {
     const endpoint = await PushEndpoint.start();
@@ -112,7 +114,7 @@ test.skipIf(isBrowserMissing)(
   },
 );
 
-test.skipIf(isBrowserMissing)(
+test.skipIf(isFullBrowserMissing)(
   "a page lists and removes the registrations of its user, and registers once",
   async () => {
     const endpoint = await PushEndpoint.start();

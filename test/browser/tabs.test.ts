@@ -6,18 +6,34 @@ import { metricOf } from "../support/metric.ts";
 import { servePage } from "../support/page-server.ts";
 import { startTestService } from "../support/service.ts";
 
-const script = (url: string) => `
+interface TabOptions {
+  readonly tokenSeconds?: number;
+  readonly leaderSilenceMs?: number;
+  readonly post?: NonNullable<Parameters<typeof servePage>[0]["post"]>;
+}
+
+const script = (url: string, { leaderSilenceMs }: TabOptions) => `
 import { createTabClient } from "./src/client/tabs/tabs.ts";
-window.client = createTabClient({ url: ${JSON.stringify(url)}, token: async () => (await fetch("/token")).text(), scope: "u1", reconnect: { minMs: 10, maxMs: 100 }, lingerMs: 100 });
-window.query = client.collection("todos").find().sort("text");
+window.calls = [];
 window.states = [];
-query.subscribe(({ data, status }) => {
-  states.push(status + data.length);
-  document.getElementById("root").textContent = status + ": " + data.map(({ text }) => text).join();
-});
+// With such short pauses, a service that refuses for a second would use up the attempts of a minute.
+const reconnect = { minMs: 10, maxMs: 100, attemptsPerMinute: 600 };
+window.start = (name) => {
+  const token = async () => {
+    calls.push(name);
+    return localStorage.getItem("token") ?? (await fetch("/token")).text();
+  };
+  window.client = createTabClient({ url: ${JSON.stringify(url)}, token, scope: "u1", reconnect, lingerMs: 100, leaderSilenceMs: ${leaderSilenceMs} });
+  window.query = client.collection("todos").find().sort("text");
+  window.leave = query.subscribe(({ data, status }) => {
+    states.push(status + data.length);
+    document.getElementById("root").textContent = status + ": " + data.map(({ text }) => text).join();
+  });
+};
+start("one");
 `;
 
-async function open() {
+async function open(options: TabOptions = {}) {
   const setup = await startTestService({
     collections: {
       todos: { rules: [{ name: "all" }] },
@@ -27,7 +43,10 @@ async function open() {
   });
   const todos = setup.db.collection("todos");
   await todos.insertOne({ text: "a" });
-  const address = await servePage({ script: script(`http://127.0.0.1:${setup.service.address.port}`) });
+  const address = await servePage({
+    script: script(`http://127.0.0.1:${setup.service.address.port}`, options),
+    ...options,
+  });
   const first = await openPage();
   await first.goto(address);
   const another = async () => {
@@ -96,5 +115,102 @@ test.skipIf(isBrowserMissing)(
     expect(code).toBe("forbidden");
     await shows(tab, "live: a");
     await shows(first, "live: a");
+  },
+);
+
+const stateOf = (page: Page) =>
+  page.evaluate<unknown>(
+    "[client.state.status, client.state.error?.code, query.getState().status, query.getState().error?.code]",
+  );
+const STOPPED = ["stopped", "unauthenticated", "stopped", "unauthenticated"];
+const locksOf = (page: Page) =>
+  page.evaluate<number>("navigator.locks.query().then(({ held, pending }) => held.length + pending.length)");
+
+test.skipIf(isBrowserMissing)(
+  "when the service refuses the tokens of the tab that leads, the clients of all tabs stop with the reason, and can start again",
+  async () => {
+    const { first, another, connections } = await open({ tokenSeconds: 6 });
+    const tab = await another();
+    for (const page of [first, tab]) await shows(page, "live: a");
+    await tab.evaluate('localStorage.setItem("token", "refused")');
+    for (const page of [first, tab]) await expect.poll(() => stateOf(page), PATIENCE).toEqual(STOPPED);
+    await expect.poll(connections, PATIENCE).toBe(0);
+    await tab.evaluate('localStorage.removeItem("token"); client.connect()');
+    await shows(tab, "live: a");
+    expect(await stateOf(first)).toEqual(STOPPED);
+    await first.evaluate("client.connect()");
+    await shows(first, "live: a");
+    expect(await connections()).toBe(1);
+  },
+);
+
+test.skipIf(isBrowserMissing)(
+  "a tab whose client is closed leads no more, and the next one uses its own function for tokens",
+  async () => {
+    const { todos, first, another, connections } = await open();
+    await shows(first, "live: a");
+    const tab = await another();
+    await shows(tab, "live: a");
+    expect(await tab.evaluate("calls")).toEqual([]);
+    await first.evaluate("client.close()");
+    await expect.poll(() => tab.evaluate("calls"), PATIENCE).toEqual(["one"]);
+    await todos.insertOne({ text: "b" });
+    await shows(tab, "live: a,b");
+    await first.evaluate('start("two")');
+    await shows(first, "live: a,b");
+    expect(await connections()).toBe(1);
+    await tab.evaluate("client.close()");
+    await expect.poll(() => first.evaluate("calls"), PATIENCE).toEqual(["one", "two"]);
+    await todos.insertOne({ text: "c" });
+    await shows(first, "live: a,b,c");
+  },
+);
+
+test.skipIf(isBrowserMissing)("a group ends with the last client that needs a connection", async () => {
+  const { first, another, connections } = await open();
+  const tab = await another();
+  for (const page of [first, tab]) await shows(page, "live: a");
+  // The leader without a query of its own still serves the other tab.
+  await first.evaluate("leave()");
+  await expect.poll(() => first.evaluate("client.state.status"), PATIENCE).toBe("idle");
+  await shows(tab, "live: a");
+  expect(await tab.evaluate("calls")).toEqual([]);
+  await tab.evaluate("leave()");
+  await expect.poll(() => locksOf(tab), PATIENCE).toBe(0);
+  await expect.poll(connections, PATIENCE).toBe(0);
+  await tab.evaluate('start("two")');
+  await shows(tab, "live: a");
+  expect(await tab.evaluate("calls")).toEqual(["two"]);
+  await tab.evaluate("client.close()");
+  await expect.poll(() => locksOf(tab), PATIENCE).toBe(0);
+});
+
+test.skipIf(isBrowserMissing)(
+  "when the tab that leads is frozen, another one takes over, and the frozen one follows when it wakes",
+  async () => {
+    let thaw: () => void = () => {};
+    const thawed = new Promise<void>((resolve) => {
+      thaw = resolve;
+    });
+    const { todos, first, another, connections } = await open({
+      leaderSilenceMs: 2_000,
+      post: { "/thaw": () => thawed },
+    });
+    await shows(first, "live: a");
+    const others = [await another(), await another()];
+    for (const tab of others) await shows(tab, "live: a");
+    // A synchronous request stops the thread of the page until it is answered.
+    const frozen = first.evaluate(
+      'const request = new XMLHttpRequest(); request.open("POST", "/thaw", false); request.send("{}");',
+    );
+    await todos.insertOne({ text: "b" });
+    for (const tab of others) await shows(tab, "live: a,b");
+    const late = await another();
+    await shows(late, "live: a,b");
+    thaw();
+    await frozen;
+    await todos.insertOne({ text: "c" });
+    for (const tab of [first, late, ...others]) await shows(tab, "live: a,b,c");
+    await expect.poll(connections, PATIENCE).toBe(1);
   },
 );

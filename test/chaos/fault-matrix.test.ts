@@ -36,9 +36,8 @@ function chosen(all: readonly Run[]): readonly Run[] {
     ({ topology, fault }) =>
       topology === "single node" && (fault === FROZEN_25 || fault === HUNG_THEN_KILLED),
   );
-  const others = all.filter((run) => !always.includes(run)).map((run) => ({ run, order: random.next() }));
-  others.sort((a, b) => a.order - b.order);
-  return [...always, ...others.slice(0, Math.ceil(all.length / 3)).map(({ run }) => run)];
+  const others = all.filter((run) => !always.includes(run));
+  return [...always, ...random.sample(others, Math.ceil(all.length / 3))];
 }
 
 const outcomes = new Map<Run, Promise<Outcome>>();

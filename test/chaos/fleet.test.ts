@@ -12,11 +12,11 @@ import { type SpawnedService, spawnService } from "../support/spawn-service.ts";
 import { COLLECTIONS, describeCounts, FLAWLESS, Fleet } from "./fleet.ts";
 
 /** For each way of catching up. */
-const KILLS = 16 * FUZZ_FACTOR;
+const KILLS = 10 * FUZZ_FACTOR;
 /** Each kill has to fall into a load: the writers write at least so much for each. */
 const WRITES_PER_KILL = 100;
 const DRAINS = 2 * FUZZ_FACTOR;
-const FAILOVERS = 5 * FUZZ_FACTOR;
+const FAILOVERS = 3 * FUZZ_FACTOR;
 const PATIENCE = { timeout: 60_000, interval: 50 };
 
 const urlOf = (service: SpawnedService) => `${service.url.replace("http", "ws")}/v1/ws`;

@@ -113,7 +113,7 @@ export class Simulation {
     onTestFinished(() => mongo.close());
     const rules = randomRules(random);
     const small = random.chance(0.3);
-    const window = random.pick(["0s", "1s", "60s"]);
+    const history = { window: random.pick(["0s", "1s", "60s"]), cursorStep: random.pick(["0s", "1s"]) };
     const config = ({ collections }: Rules): ServiceConfig => {
       const { mongodb, ...file } = testConfig(uri, name, {
         collections,
@@ -124,7 +124,7 @@ export class Simulation {
           ...(options.redisUrl === undefined ? {} : { tail: { redis: { url: options.redisUrl } } }),
         },
         server: { heartbeat: "1s" },
-        history: { window },
+        history,
         rules: { nowStep: "1s", from: options.from },
         limits: {
           requestBurst: 100_000,

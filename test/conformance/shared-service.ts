@@ -2,9 +2,9 @@
 import { randomBytes } from "node:crypto";
 import { MongoClient } from "mongodb";
 import { pino } from "pino";
-import { inject } from "vitest";
 import type { Config } from "../../src/config/config.ts";
 import { type Service, startService } from "../../src/server.ts";
+import { sharedMongod } from "../support/mongod.ts";
 import { type TestServiceOptions, testConfig, toConfig } from "../support/service.ts";
 
 /**
@@ -69,7 +69,7 @@ export interface SharedService {
 
 export async function startShared(
   options: Partial<TestServiceOptions> = {},
-  uri = inject("mongodbUri"),
+  uri = sharedMongod(),
 ): Promise<SharedService> {
   const client = await new MongoClient(uri).connect();
   const database = `test-${randomBytes(6).toString("hex")}`;

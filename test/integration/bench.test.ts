@@ -3,10 +3,13 @@ import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, inject, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
+import { FUZZ_FACTOR, startSeed } from "../property/seed.ts";
 import { ROOT } from "../support/build.ts";
 import { endWithUs, exited } from "../support/guard.ts";
 import { installed, skipWithout } from "../support/installed.ts";
+import { sharedMongod } from "../support/mongod.ts";
+import { Random } from "../support/random.ts";
 import { KEEPS_IMAGES } from "../support/server-features.ts";
 
 interface Results {
@@ -20,14 +23,17 @@ interface Results {
 /** Those that need nothing but what the product itself does. */
 const CONTENDERS = "limit-ws,limit-route,tidewire,tidewire-in-process";
 const SCENARIOS = ["fan-out in bursts", "growth", "sorted", "a rule for each user", "resumption"];
+/** Those that are run, because each starts a server for each contender: two that a seed chooses; `npm run soak` runs all. */
+const chosen = new Random(startSeed("bench")).sample(SCENARIOS, FUZZ_FACTOR > 1 ? SCENARIOS.length : 2);
+const CHOSEN = SCENARIOS.filter((name) => chosen.includes(name));
 
 test("the benchmark runs: every contender delivers, and every figure is one", async ({ skip }) => {
   skip(!KEEPS_IMAGES, "the benchmark measures with images, which MongoDB 5.0 does not keep");
   const directory = await mkdtemp(join(tmpdir(), "tidewire-bench-test-"));
   onTestFinished(() => rm(directory, { recursive: true, force: true }));
   const file = join(directory, "results.json");
-  const only = SCENARIOS.flatMap((name) => ["--only", name]);
-  const args = ["--quick", "--no-install", "--contenders", CONTENDERS, "--mongodb", inject("mongodbUri")];
+  const only = CHOSEN.flatMap((name) => ["--only", name]);
+  const args = ["--quick", "--no-install", "--contenders", CONTENDERS, "--mongodb", sharedMongod()];
   const bench = spawn(process.execPath, [join(ROOT, "bench/run.mjs"), ...args, ...only, "--json", file], {
     cwd: directory,
     stdio: ["ignore", "ignore", "inherit"],
@@ -35,7 +41,7 @@ test("the benchmark runs: every contender delivers, and every figure is one", as
   endWithUs(bench);
   expect(await exited(bench)).toEqual({ code: 0, signal: null });
   const { results } = JSON.parse(await readFile(file, "utf8")) as Results;
-  expect(results.map(({ name }) => name)).toEqual(SCENARIOS);
+  expect(results.map(({ name }) => name)).toEqual(CHOSEN);
   for (const { rows, targets } of results) {
     for (const { name, value } of rows) expect(value, name).toBeGreaterThan(0);
     for (const { measured } of targets) expect(measured).toBeGreaterThan(0);
@@ -65,7 +71,7 @@ test("the benchmark of idle connections runs: everybody comes back, and nothing 
 
 /** Runs a benchmark quickly, and returns its output. */
 async function tableOf(program: string): Promise<string> {
-  const args = ["--quick", "--mongodb", inject("mongodbUri")];
+  const args = ["--quick", "--mongodb", sharedMongod()];
   const bench = spawn(process.execPath, [join(ROOT, program), ...args], {
     stdio: ["ignore", "pipe", "inherit"],
   });

@@ -1,5 +1,6 @@
 import { MongoClient } from "mongodb";
-import { afterAll, inject } from "vitest";
+import { afterAll } from "vitest";
+import { sharedMongod } from "../support/mongod.ts";
 import { insertRaw } from "../support/raw-insert.ts";
 
 /**
@@ -8,7 +9,7 @@ import { insertRaw } from "../support/raw-insert.ts";
  * @param name Begins the name of the database.
  */
 export async function ownCollection(name: string) {
-  const uri = inject("mongodbUri");
+  const uri = sharedMongod();
   const client = await MongoClient.connect(uri);
   const db = client.db(`${name}-${process.pid}-${Date.now()}`);
   const collection = db.collection("documents");

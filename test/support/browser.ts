@@ -4,7 +4,10 @@ import { type Browser, type BrowserContextOptions, chromium, type Page } from "p
 import { afterAll, onTestFinished } from "vitest";
 import type { ClientMessage, ServerMessage } from "../../src/protocol/messages.ts";
 
-const CHROMIUM = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
+/** The first is the same browser without windows of its own, which cost more than the pages of many a test. */
+const INSTALLED = ["/usr/bin/chromium-headless-shell", "/usr/bin/chromium"];
+const WITH_WINDOWS = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
+const CHROMIUM = process.env["CHROMIUM"] ?? INSTALLED.find((path) => existsSync(path)) ?? WITH_WINDOWS;
 /** It asks nobody but whom the test names. */
 const FLAGS = [
   "--no-sandbox",
@@ -18,7 +21,8 @@ const FLAGS = [
   "--disable-features=WebRtcHideLocalIpsWithMdns",
   "--allow-loopback-in-peer-connection",
 ];
-export const PATIENCE = { timeout: 60_000, interval: 20 };
+/** Each look costs the browser as well, which has better things to do while a test waits for it. */
+export const PATIENCE = { timeout: 60_000, interval: 100 };
 
 /** Then the tests are skipped, and said to be; never in the CI. */
 export const isBrowserMissing = !existsSync(CHROMIUM) && process.env["CI"] !== "true";
@@ -28,14 +32,25 @@ if (isBrowserMissing) {
   );
 }
 
+/** The same for tests that need the browser with windows. */
+export const isFullBrowserMissing = !existsSync(WITH_WINDOWS) && process.env["CI"] !== "true";
+
 let launched: Promise<Browser> | undefined;
+/** The browser of this file. */
+let executablePath = CHROMIUM;
+
+/** For tests of what only the browser with windows has, such as notifications. To be called before the first page of a file. */
+export function takeFullBrowser(): void {
+  executablePath = WITH_WINDOWS;
+}
+
 afterAll(async () => {
   await (await launched)?.close();
 });
 
 /** A page of its own browser context, closed when the test has finished. Its errors fail the test. */
 export async function openPage(options: BrowserContextOptions = {}): Promise<Page> {
-  launched ??= chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  launched ??= chromium.launch({ executablePath, args: FLAGS });
   const context = await (await launched).newContext(options);
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE.timeout);

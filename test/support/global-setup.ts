@@ -1,4 +1,4 @@
-/** Before the suites that need them: one mongod for the whole run, and `dist/` as the sources are now. */
+/** Before the suites that need them: some mongods for the whole run, and `dist/` as the sources are now. */
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -11,15 +11,21 @@ import { buildIfStale } from "./build.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {
-    /** A one-node replica set that all tests of the run share. Break another one: `startReplicaSet`. */
-    mongodbUri: string;
-    /** Of that server, such as `6.0.5`. */
+    /** One-node replica sets that the tests of the run share: see `sharedMongod`. */
+    mongodbUris: readonly string[];
+    /** Of these servers, such as `6.0.5`. */
     mongodbVersion: string;
   }
 }
 
+/**
+ * Each change stream reads what is written to the whole server, so a server for all workers would spend more than a core on the
+ * writes of other tests.
+ */
+const MONGODS = 3;
+
 interface Shared {
-  readonly uri: string;
+  readonly uris: readonly string[];
   readonly version: string;
   users: number;
   stop(): Promise<void>;
@@ -35,7 +41,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   holder[SHARED] ??= start();
   const shared = await holder[SHARED];
   shared.users += 1;
-  project.provide("mongodbUri", shared.uri);
+  project.provide("mongodbUris", shared.uris);
   project.provide("mongodbVersion", shared.version);
   return async () => {
     shared.users -= 1;
@@ -47,16 +53,28 @@ export default async function setup(project: TestProject): Promise<() => Promise
 
 async function start(): Promise<Shared> {
   await buildIfStale();
+  const first = await startOne();
+  // The first one has downloaded the program, if that was necessary.
+  const mongods = [first, ...(await Promise.all(Array.from({ length: MONGODS - 1 }, startOne)))];
+  return {
+    uris: mongods.map(({ uri }) => uri),
+    version: await versionOf(first.uri),
+    users: 0,
+    stop: async () => void (await Promise.all(mongods.map(({ stop }) => stop()))),
+  };
+}
+
+async function startOne() {
   const dataDir = await mkdtemp(join(tmpdir(), `tidewire-test-${randomUUID().slice(0, 8)}-`));
   const mongod = await startEmbeddedMongod({
     dataDir,
     logger: pino({ level: process.env["TIDEWIRE_TEST_LOG"] ?? "warn" }),
-    args: ["--setParameter=enableTestCommands=1"],
+    // A write that waits for a majority waits for the next write of the journal. By default that is up to 100 ms later, in
+    // each of thousands of tests.
+    args: ["--setParameter=enableTestCommands=1", "--journalCommitInterval=5"],
   });
   return {
     uri: mongod.uri,
-    version: await versionOf(mongod.uri),
-    users: 0,
     async stop() {
       await mongod.stop();
       await rm(dataDir, { recursive: true, force: true });

@@ -25,9 +25,17 @@ export interface TestDatabase {
   readonly uri: string;
 }
 
+/** The URI of the server that this worker shares with few others. Break another one: `startReplicaSet`. */
+export function sharedMongod(): string {
+  const uris = inject("mongodbUris");
+  const uri = uris[Number(process.env["VITEST_POOL_ID"] ?? 1) % uris.length];
+  assert(uri !== undefined, "the global setup has started a mongod");
+  return uri;
+}
+
 /** A client and a database of a fresh name on the shared replica set; dropped when the test has finished. */
 export async function testDatabase(options: MongoClientOptions = {}): Promise<TestDatabase> {
-  const uri = inject("mongodbUri");
+  const uri = sharedMongod();
   const name = `test-${randomBytes(6).toString("hex")}`;
   const client = await new MongoClient(uri, options).connect();
   onTestFinished(async () => {

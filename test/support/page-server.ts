@@ -9,6 +9,8 @@ export interface PageOptions {
   /** The script of the page, which imports from `./src/…`. */
   readonly script: string;
   readonly claims?: Record<string, unknown>;
+  /** How long its tokens are valid. Default: an hour. */
+  readonly tokenSeconds?: number;
   readonly html?: string | (() => Promise<string>);
   /** Other scripts, by their path. */
   readonly scripts?: Readonly<Record<string, string>>;
@@ -50,7 +52,7 @@ export async function servePage(options: PageOptions): Promise<string> {
     const handler = post[path];
     if (request.method === "POST" && handler !== undefined)
       return send("application/json", JSON.stringify(await handler(await bodyOf(request))));
-    if (path === "/token") return send("text/plain", await signToken(claims));
+    if (path === "/token") return send("text/plain", await signToken(claims, options.tokenSeconds));
     const file = files.get(path);
     if (file !== undefined) return send("text/javascript", file);
     if (path !== "/") return response.writeHead(404).end();

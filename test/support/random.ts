@@ -20,6 +20,12 @@ export class Random {
     return low + Math.floor(this.next() * (high - low + 1));
   }
 
+  /** So many of a list, or all if it has fewer, in a random order. */
+  sample<T>(list: readonly T[], count: number): T[] {
+    const inOrder = list.map((one) => ({ one, order: this.next() })).sort((a, b) => a.order - b.order);
+    return inOrder.slice(0, count).map(({ one }) => one);
+  }
+
   chance(probability: number): boolean {
     return this.next() < probability;
   }

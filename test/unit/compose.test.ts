@@ -3,6 +3,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
+import { parseConfig } from "../../src/config/config.ts";
+import { GrpcOptions } from "../../src/gateway/grpc-options.ts";
 import { ServerOptions } from "../../src/gateway/options.ts";
 import { ROOT } from "../support/build.ts";
 
@@ -133,8 +135,24 @@ test("MongoDB wants a login, and is initiated under the name and the address tha
 
 test("the port of the clients is published on this machine only, the admin port not at all", () => {
   expect(service?.ports).toEqual([`127.0.0.1:${defaults.port}:${defaults.port}`]);
-  expect(dockerfile).toMatch(new RegExp(`^EXPOSE ${defaults.port}$`, "m"));
+  expect(dockerfile).toMatch(new RegExp(`^EXPOSE ${defaults.port} ${GrpcOptions.parse({}).port}$`, "m"));
   expect(dockerfile).toContain(`http://127.0.0.1:${defaults.admin.port}/livez`);
+});
+
+test("gRPC is off, and on for this machine alone once its line is no comment in both files", () => {
+  const env = { TIDEWIRE_JWT_SECRET: "s".repeat(48), TIDEWIRE_HOST: "0.0.0.0" };
+  const grpcOf = (text: string) => {
+    const parsed = parseConfig(text, "tidewire.yaml", env);
+    return parsed.ok ? parsed.config.server.grpc : parsed.problems;
+  };
+  const { port } = GrpcOptions.parse({});
+  expect(grpcOf(config)).toBeUndefined();
+  expect(grpcOf(config.replace("# grpc:", "grpc:"))).toMatchObject({ host: "0.0.0.0", port });
+  const edited = read("docker-compose.yml").replace(`# - 127.0.0.1:${port}`, `- 127.0.0.1:${port}`);
+  expect(parse(edited, { merge: true }).services.tidewire.ports).toEqual([
+    `127.0.0.1:${defaults.port}:${defaults.port}`,
+    `127.0.0.1:${port}:${port}`,
+  ]);
 });
 
 test("the image copies what exists and is not held back, runs what is built, and not as root", () => {
@@ -166,16 +184,27 @@ test("Prometheus and Grafana start with the profile monitoring alone, and the ad
   expect(compose.services["grafana"]?.ports).toEqual(["127.0.0.1:3000:3000"]);
 });
 
-test("the image has the package for mongodb.tail, in the version of the lock file and with all that it needs", () => {
-  expect(dockerfile).toContain("mv node_modules/@redis node_modules/amqplib /optional/");
+test("the image has the packages for Redis, RabbitMQ and gRPC, in the versions of the lock file and with all that they need", () => {
+  const moved = /mv (node_modules\/.+?) \/optional\/ && mv (.+?) \/optional\/(\S+)/.exec(dockerfile);
+  expect(moved?.slice(1)).toEqual([
+    "node_modules/@redis node_modules/amqplib node_modules/@connectrpc",
+    "node_modules/@bufbuild/protobuf",
+    "@bufbuild/",
+  ]);
   expect(dockerfile).toContain("COPY --from=build /optional ./node_modules");
   // The form of npm's own file.
   const { packages } = JSON.parse(read("package-lock.json")) as {
-    packages: Record<string, { version: string; dependencies?: object }>;
+    packages: Record<string, { version: string; dependencies?: object; peerDependencies?: object }>;
   };
-  for (const name of ["@redis/client", "amqplib"]) {
+  const names = [
+    ...["@redis/client", "amqplib"],
+    ...["@connectrpc/connect", "@connectrpc/connect-node", "@bufbuild/protobuf"],
+  ];
+  for (const name of names) {
     const client = packages[`node_modules/${name}`];
     expect(client?.version).toBe(JSON.parse(read("package.json")).devDependencies[name]);
     expect(client?.dependencies, `a dependency of ${name} has to be copied as well`).toBeUndefined();
+    if (!name.startsWith("@redis"))
+      expect(names).toEqual(expect.arrayContaining(Object.keys(client?.peerDependencies ?? {})));
   }
 });

@@ -103,7 +103,7 @@ test("every listener and every timer of the service goes through the guard", () 
 
 /** Each of these catches all that it may meet. */
 const CATCHES_ALL =
-  /^(?:handle|this\.#run|this\.#answer|this\.#give|this\.#serve|reauthorizeWithLookups|joinOnceOpen|sleep)\(/;
+  /^(?:handle|this\.#run|this\.#answer|this\.#give|this\.#serve|reauthorizeWithLookups|joinOnceOpen|sleep|discard)\(/;
 
 test("a promise is abandoned only where the work catches all that it may meet", () => {
   const abandoned = files.flatMap(({ file, text }) =>

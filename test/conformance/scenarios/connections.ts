@@ -363,6 +363,8 @@ const IDS: readonly Scenario[] = [
     name: "[3.1] unsubscribe in the moment of subscribing is answered once, and nothing follows",
     async run(world) {
       await world.notes.insertOne({ _id: `${world.me}/1`, owner: world.me });
+      // A subscription without a snapshot starts where the node is, and brings what the node has not read yet.
+      await world.settled();
       const client = await world.connect({ sub: world.me });
       const from = client.received.length;
       client.send({ type: "subscribe", id: "a", collection: "notes" });

@@ -225,6 +225,7 @@ export const STARTS: readonly Scenario[] = [
       await insert(world, "late");
       await reader.settle();
       const snapshots = reader.received.filter(({ type }) => type === "snapshot");
+      expect(reader.received.filter(({ type }) => type === "reset")).toEqual([]);
       expect(snapshots.length).toBeGreaterThan(2);
       // Over gRPC only the last one has the cursor, because a client cannot resume from half a snapshot.
       const cursors = snapshots.map((message) => message["cursor"]).filter((cursor) => cursor !== undefined);

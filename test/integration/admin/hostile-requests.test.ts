@@ -24,6 +24,7 @@ const HOSTILE: readonly (readonly [string, string])[] = [
   ["operators in operators", `${nested('{"$not":', "}", 4_000).replace("}", "1}")}`],
   ["a key of prototypes", '{"__proto__":{"sub":"ada"},"constructor":{"prototype":1},"toString":1}'],
   ["types of the serializer", '{"_bsontype":"ObjectId","id":1,"$oid":"x","$date":{"$numberLong":"x"}}'],
+  ["a length that is no number", '{"length":{"toString":1,"valueOf":1},"toString":1,"valueOf":1}'],
   ["a lone surrogate and a null", '"\\ud800\\u0000"'],
   ["a very long text", JSON.stringify("x".repeat(50_000))],
   ["a number beyond doubles", "1e999"],

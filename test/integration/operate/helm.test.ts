@@ -110,13 +110,78 @@ test("a pod has no rights to spare, the time to drain, and probes on the admin l
   const ports = services.map(({ spec }) =>
     (spec as { ports: { name: string }[] }).ports.map(({ name }) => name),
   );
-  expect(ports).toEqual([["clients"], ["admin"]]);
+  expect(ports).toEqual([["clients"], ["grpc"], ["admin"]]);
   const monitor = oneOf(documents, "ServiceMonitor").spec as {
     selector: { matchLabels: Fields };
     jobLabel: string;
   };
-  expect(services[1]?.metadata.labels).toMatchObject(monitor.selector.matchLabels);
-  expect(services[1]?.metadata.labels[monitor.jobLabel]).toContain("tidewire");
+  expect(services[2]?.metadata.labels).toMatchObject(monitor.selector.matchLabels);
+  expect(services[2]?.metadata.labels[monitor.jobLabel]).toContain("tidewire");
+});
+
+interface Port {
+  readonly name?: string;
+  readonly port?: number | string;
+  readonly containerPort?: number;
+  readonly appProtocol?: string;
+}
+
+/** The parts of the rendered chart that serve gRPC. */
+function grpcOf(documents: readonly Document[]) {
+  const named = (ports: readonly Port[] = []) => ports.filter(({ name, port }) => (name ?? port) === "grpc");
+  const service = documents.find(
+    ({ kind, spec }) => kind === "Service" && named((spec as { ports: Port[] }).ports).length > 0,
+  );
+  const policy = documents.find(({ kind }) => kind === "NetworkPolicy")?.spec as
+    | { ingress: { ports: Port[]; from?: object[] }[] }
+    | undefined;
+  const pod = oneOf(documents, "Deployment").spec as {
+    template: { spec: { containers: { ports: Port[] }[] } };
+  };
+  return {
+    configured: parse(oneOf(documents, "ConfigMap").data["tidewire.yaml"] ?? "").server.grpc,
+    container: named(pod.template.spec.containers[0]?.ports),
+    service: service && { name: service.metadata.name, ...(service.spec as object) },
+    senders: policy?.ingress.find(({ ports }) => named(ports).length > 0)?.from,
+  };
+}
+
+test("the chart serves gRPC on a Service of its own where the configuration has the section, and nowhere else", async ({
+  skip,
+}) => {
+  const helm = await helmOf(skip);
+  const rendered = async (...args: readonly string[]) =>
+    grpcOf(documentsOf(await helm("template", ["live", CHART, ...args])));
+  const container = [{ name: "grpc", containerPort: 8482, protocol: "TCP" }];
+
+  const off = { configured: undefined, container: [], service: undefined, senders: undefined };
+  const policy = ["--set", "networkPolicy.enabled=true"];
+  expect(await rendered(...VALUES.sharedSecret, ...policy)).toEqual(off);
+  // A section that one file of values has is removed by null in another one.
+  const without = ["--set-json", "config.server.grpc=null"];
+  expect(await rendered(...VALUES.everything, ...without)).toEqual(off);
+
+  const on = await rendered(...VALUES.sharedSecret, ...policy, "--set-json", "config.server.grpc={}");
+  expect(on).toMatchObject({ configured: { host: "0.0.0.0", port: 8482 }, container });
+  expect(on.service).toMatchObject({
+    name: "live-tidewire-grpc",
+    type: "ClusterIP",
+    ports: [{ port: 8482, targetPort: "grpc", appProtocol: "kubernetes.io/h2c" }],
+  });
+  // Nobody may reach it until the values name the senders.
+  expect(on.senders).toBeUndefined();
+
+  const all = await rendered(...VALUES.everything);
+  expect(all).toMatchObject({ configured: { port: 8482, idleTimeout: "10m" }, container });
+  // The load balancer of the clients does not publish it.
+  expect(all.service).toMatchObject({ type: "ClusterIP", ports: [{ port: 50_051 }] });
+  expect(all.senders).toEqual([{ podSelector: { matchLabels: { "example.com/calls": "live" } } }]);
+
+  const tls = '{"tls":{"cert":"/etc/tls/cert.pem","key":"/etc/tls/key.pem"}}';
+  const secure = await rendered(...VALUES.everything, "--set-json", `config.server.grpc=${tls}`);
+  expect(secure.service).toMatchObject({
+    ports: [expect.not.objectContaining({ appProtocol: "kubernetes.io/h2c" })],
+  });
 });
 
 test("the chart holds the rules and the alerts of config/prometheus, and gives them the address of the pages", async ({
@@ -154,6 +219,7 @@ test.for([
   ["a secret in place of its variable", "config.auth.jwt.secret=0123456789abcdef0123456789abcdef"],
   ["an admin token in place of its variable", "config.server.admin.token=0123456789abcdef"],
   ["a misspelled value", "replica=3"],
+  ["a misspelled value of the Service for gRPC", "grpcService.ports=8482"],
   ["a configuration without collections", "config.collections=null"],
 ])("the chart refuses %s", async ([, set = ""], { skip }) => {
   const helm = await helmOf(skip);

@@ -132,8 +132,9 @@ const held = async ({ term }: { term: Promise<LeaseTerm | null> }): Promise<Leas
 
 test("a holder keeps its lease for many terms, and a candidate that is stopped gets none", async () => {
   const database = await testDatabase();
-  const first = await held(candidate(database, "a", { ttlMs: 400 }));
-  const second = candidate(database, "b", { ttlMs: 400 });
+  // A busy machine delays a renewal by half a second.
+  const first = await held(candidate(database, "a", { ttlMs: 1_500 }));
+  const second = candidate(database, "b", { ttlMs: 1_500 });
   const leases = database.db.collection<{ renewals: number }>("leases");
   await expect.poll(async () => (await leases.findOne())?.renewals, PATIENCE).toBeGreaterThan(12);
   expect(first.isHeld).toBe(true);

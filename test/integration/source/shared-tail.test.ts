@@ -327,6 +327,8 @@ test.runIf(KEEPS_IMAGES)(
     });
     await expect.poll(() => failing.isLeader(), PATIENCE).toBe(true);
     const other = await SourceNode.start(options);
+    // A tail that the next leader begins would begin after the position of this node.
+    await expect.poll(() => failing.reads(), PATIENCE).toBe("tail");
     proxy.cut();
     await expect.poll(() => other.isLeader(), PATIENCE).toBe(true);
     expect(await failing.isLeader()).toBe(false);
