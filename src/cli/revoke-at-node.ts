@@ -1,6 +1,7 @@
 /** `tidewire revoke --admin URL`: a running node revokes the tokens. */
 import { z } from "zod";
 import { PAGE_MAX } from "../admin/api/audit-endpoint.ts";
+import { parseUntrusted } from "../protocol/parse-untrusted.ts";
 import type { Revocation } from "../source/revocation-store.ts";
 import type { Io } from "../terminal/io.ts";
 import { type AdminNode, askNode, unexpected } from "./ask-node.ts";
@@ -59,7 +60,7 @@ async function list(node: AdminNode, io: Io): Promise<number> {
   do {
     const page = new URLSearchParams({ limit: String(PAGE_MAX), ...(after === null ? {} : { after }) });
     const answer = await askNode(node, "GET", `/revocations?${page}`);
-    const listed = Listed.safeParse(answer.body);
+    const listed = parseUntrusted(Listed, answer.body);
     if (answer.status !== 200 || !listed.success) throw unexpected(node, answer);
     const { revocations, next } = listed.data;
     for (const { issuedBefore, expiresAt, ...which } of revocations) {

@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import { PresenceOptions } from "../presence/options.ts";
+import { parseUntrusted } from "../protocol/parse-untrusted.ts";
 import { compileRules, RulesRefused, type RulesSource } from "../rules/compile-rules.ts";
 import { RulesOptions } from "../rules/options.ts";
 import { DEFAULT_STATE_DATABASE, EMBEDDED_URI } from "../source/options.ts";
@@ -38,7 +39,7 @@ export function examine(source: ConfigText): Examined {
   const codeForm = isInDatabase ? { ...Object(written), collections: {} } : written;
   const schema = isInDatabase ? DatabaseConfigSchema : ConfigSchema;
   // If a schema has a text of its own, it is kept. For the others the next step writes one from the issue's code.
-  const parsed = schema.safeParse(codeForm, { error: (issue) => issue.code });
+  const parsed = parseUntrusted(schema, codeForm, { error: (issue) => issue.code });
   if (!parsed.success) {
     for (const { path, message } of fileIssues(ConfigSchema, parsed.error, source)) report(path, message);
   }
@@ -63,12 +64,12 @@ export const areRulesInDatabase = (codeForm: unknown): boolean =>
  * The collections of a file whose other sections are still wrong. They are kept so that their rules are checked, too.
  */
 export function rulesAlone(codeForm: unknown): RulesSource | undefined {
-  const collections = Collections.safeParse(sectionOf(codeForm, "collections"));
+  const collections = parseUntrusted(Collections, sectionOf(codeForm, "collections"));
   if (!collections.success) return undefined;
-  const limits = Limits.safeParse(sectionOf(codeForm, "limits") ?? {});
-  const rules = RulesOptions.safeParse(sectionOf(codeForm, "rules") ?? {});
+  const limits = parseUntrusted(Limits, sectionOf(codeForm, "limits") ?? {});
+  const rules = parseUntrusted(RulesOptions, sectionOf(codeForm, "rules") ?? {});
   const mongodb = sectionOf(codeForm, "mongodb");
-  const { data: presence } = PresenceOptions.safeParse(sectionOf(codeForm, "presence"));
+  const { data: presence } = parseUntrusted(PresenceOptions, sectionOf(codeForm, "presence"));
   return withPresencePlaced({
     mongodb: {
       database: String(sectionOf(mongodb, "database") ?? ""),

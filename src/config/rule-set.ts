@@ -2,6 +2,7 @@
  * The content of rule sets in the database. A set has the collections of a configuration and nothing else of it, so it
  * is judged together with the configuration of the node that applies it.
  */
+import { parseUntrusted } from "../protocol/parse-untrusted.ts";
 import { type Config, deepFreeze } from "./config.ts";
 import { RuleSetSchema } from "./config-schema.ts";
 import { type ConfigProblem, type ConfigText, readConfigText } from "./config-text.ts";
@@ -59,7 +60,7 @@ export function readCollections(source: ConfigText, terms: RuleSetTerms): ReadRu
   const written = sectionOf(source.value, "collections");
   const whole = written === undefined ? {} : { collections: written };
   const codeForm = toCodeForm(RuleSetSchema, whole, source, report);
-  const parsed = RuleSetSchema.safeParse(codeForm, { error: (issue) => issue.code });
+  const parsed = parseUntrusted(RuleSetSchema, codeForm, { error: (issue) => issue.code });
   if (!parsed.success) {
     for (const { path, message } of fileIssues(RuleSetSchema, parsed.error, source)) report(path, message);
     return refused();

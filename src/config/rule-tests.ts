@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { closest } from "../match/did-you-mean.ts";
+import { parseUntrusted } from "../protocol/parse-untrusted.ts";
 import type { CollectionRules, RuleSet } from "../rules/compile-rules.ts";
 import { RuleTestFile } from "../rules/rule-test-options.ts";
 import { type ConfigProblem, type ConfigText, type Path, readConfigText } from "./config-text.ts";
@@ -33,7 +34,7 @@ export function parseRuleTests(
   }
   const report = reporter(source, problems);
   const codeForm = toCodeForm(RuleTestFile, source.value, source, report);
-  const parsed = RuleTestFile.safeParse(codeForm, { error: (issue) => issue.code });
+  const parsed = parseUntrusted(RuleTestFile, codeForm, { error: (issue) => issue.code });
   if (!parsed.success) {
     for (const { path, message } of fileIssues(RuleTestFile, parsed.error, source)) report(path, message);
   }

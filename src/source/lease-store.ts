@@ -23,7 +23,7 @@ interface LeaseDocument {
   at: Date;
   /** The things that the holder works on, if other processes must know them. They end with the holder. */
   items?: string[];
-  /** Whether the holder has ever added items. */
+  /** Whether the holder may have items. */
   hasItems?: boolean;
   /** The items that were removed last, in order, at most `REMOVED_MAX`. */
   removed?: string[];
@@ -34,7 +34,7 @@ interface LeaseDocument {
 /** A lease in a list of leases. */
 export interface ListedLease extends SeenLease {
   readonly name: string;
-  /** Whether the holder has, or had, items. */
+  /** Whether the holder may have items. */
   readonly hasItems: boolean;
   /** How many items were removed. It never becomes smaller. */
   readonly removals: bigint;
@@ -89,6 +89,7 @@ export class LeaseStore {
   /**
    * Takes a lease, if it is still exactly as it was seen.
    * @param seen `null` if the lease did not exist.
+   * @param hasItems Whether the new holder may have items.
    * @returns The lease under its new holder; `null` if it has changed meanwhile.
    */
   async take(
@@ -96,17 +97,18 @@ export class LeaseStore {
     seen: SeenLease | null,
     holder: string,
     ttlMs: number,
+    hasItems = false,
   ): Promise<StoredLease | null> {
-    if (seen === null) return this.#insert(name, holder, ttlMs);
+    if (seen === null) return this.#insert(name, holder, ttlMs, hasItems);
     const asSeen = {
       _id: name,
       fence: Long.fromBigInt(seen.fence),
       renewals: Long.fromBigInt(seen.renewals),
     };
     const update = {
-      $set: { holder, ttlMs },
+      $set: { holder, ttlMs, hasItems },
       $inc: { fence: Long.ONE, renewals: Long.ONE },
-      $unset: { items: "" as const, hasItems: "" as const, removed: "" as const },
+      $unset: { items: "" as const, removed: "" as const },
       $currentDate: { at: true as const },
     };
     const taken = await this.#collection.findOneAndUpdate(asSeen, update, {
@@ -135,11 +137,7 @@ export class LeaseStore {
   ): Promise<boolean> {
     const filter = { _id: name, fence: Long.fromBigInt(fence), holder };
     if (change === null) return this.#updateOne(filter, {});
-    if ("add" in change)
-      return this.#updateOne(filter, {
-        $set: { hasItems: true },
-        $push: { items: { $each: [...change.add] } },
-      });
+    if ("add" in change) return this.#updateOne(filter, { $push: { items: { $each: [...change.add] } } });
     const { matchedCount } = await this.#collection.updateOne(
       filter,
       [{ $set: withoutItems(change.remove) }],
@@ -242,7 +240,7 @@ export class LeaseStore {
     return matchedCount === 1;
   }
 
-  async #insert(name: string, holder: string, ttlMs: number): Promise<StoredLease | null> {
+  async #insert(name: string, holder: string, ttlMs: number, hasItems: boolean): Promise<StoredLease | null> {
     const first = {
       _id: name,
       holder,
@@ -251,6 +249,7 @@ export class LeaseStore {
       ttlMs,
       data: null,
       at: new Date(),
+      hasItems,
     };
     try {
       await this.#collection.insertOne(first, MAJORITY_WRITE);

@@ -3,8 +3,10 @@
  * node gets. Only the document that names the set in force is replaced, and only by a writer who has seen the set that
  * it replaces.
  */
+
 import { BSON, type Collection, type Filter } from "mongodb";
 import { z } from "zod";
+import { parseUntrusted } from "../protocol/parse-untrusted.ts";
 import { MAJORITY_READ, MAJORITY_TIMEOUT_MS, MAJORITY_WRITE, mayStillHappen } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
 
@@ -97,7 +99,7 @@ interface InForceRecord extends AnyDocument {
  * @throws {Error} The document is no rule set of this version.
  */
 export function parseRuleSet(raw: Uint8Array): SavedRuleSet {
-  const parsed = SetDocument.safeParse(BSON.deserialize(raw));
+  const parsed = parseUntrusted(SetDocument, BSON.deserialize(raw));
   if (!parsed.success)
     throw new Error(
       `the rule set cannot be read: ${parsed.error.issues.map(({ message }) => message).join("; ")}`,

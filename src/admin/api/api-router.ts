@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { z } from "zod";
 import type { AdminOptions } from "../../gateway/admin-options.ts";
+import { parseUntrusted } from "../../protocol/parse-untrusted.ts";
 import { type AdminAccess, AdminRefusal } from "../access/admin-access.ts";
 import { answerJson } from "../answer-json.ts";
 import { outageOf } from "../outage.ts";
@@ -155,7 +156,7 @@ const isDeeper = (value: unknown, levels: number): boolean =>
   (levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1)));
 
 function parseFields(schema: z.ZodType, fields: unknown): unknown {
-  const parsed = schema.safeParse(fields);
+  const parsed = parseUntrusted(schema, fields);
   if (parsed.success) return parsed.data;
   const text = parsed.error.issues
     .slice(0, 10)

@@ -8,6 +8,7 @@ import { sectionOf } from "../../config/examine.ts";
 import { ruleSetText } from "../../config/rule-set.ts";
 import { collectionsText, joinTests, testsText } from "../../config/rule-set-text.ts";
 import { loadRuleTests } from "../../config/rule-tests.ts";
+import { parseUntrusted } from "../../protocol/parse-untrusted.ts";
 import type { LiveNode } from "../../source/node-rules-store.ts";
 import { StartupError } from "../../source/startup-error.ts";
 import type { Io } from "../../terminal/io.ts";
@@ -186,7 +187,7 @@ const InForce = z.object({ text: z.string(), tests: z.string(), parent: z.int().
 /** @throws {StartupError} The node reads its rules from its file. */
 async function inForce(node: AdminNode) {
   const answer = await askNode(node, "GET", "/rules");
-  const read = InForce.safeParse(answer.body);
+  const read = parseUntrusted(InForce, answer.body);
   if (answer.status !== 200 || !read.success) throw unexpected(node, answer);
   const { parent, ...rules } = read.data;
   if (parent !== null) return { ...rules, parent };
