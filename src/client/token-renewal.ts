@@ -17,6 +17,7 @@ export class TokenRenewal {
   readonly #tokens: Tokens;
   readonly #events: RenewalEvents;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #expiresAtMs: number | null = null;
 
   constructor(tokens: Tokens, events: RenewalEvents) {
     this.#tokens = tokens;
@@ -26,8 +27,13 @@ export class TokenRenewal {
   /** The token in use expires at this time, in epoch milliseconds. */
   expires(expiresAtMs: number | null): void {
     this.#tokens.noteExpiry(expiresAtMs);
-    this.stop();
-    const leftMs = (expiresAtMs ?? 0) - Date.now();
+    this.#expiresAtMs = expiresAtMs;
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    clearTimeout(this.#timer);
+    const leftMs = (this.#expiresAtMs ?? 0) - Date.now();
     // There is no expiry, or the local clock is wrong. In that case the notice or the end of the connection causes the
     // renewal.
     if (leftMs <= 0) return;
@@ -36,18 +42,24 @@ export class TokenRenewal {
   }
 
   async renew(): Promise<void> {
-    this.stop();
+    clearTimeout(this.#timer);
     const before = this.#tokens.current;
     try {
       const token = await this.#tokens.get(true);
-      if (token !== undefined && token !== before) this.#events.renewed(token);
+      if (token !== undefined && token !== before) {
+        this.#events.renewed(token);
+        return;
+      }
     } catch (cause) {
       const message = "no new token was available; the old one expires";
       this.#events.failed(new TidewireError("unauthenticated", message, {}, { cause }));
     }
+    // Many applications keep a token until shortly before its expiry: asks again after half of the time that is left.
+    this.#schedule();
   }
 
   stop(): void {
     clearTimeout(this.#timer);
+    this.#expiresAtMs = null;
   }
 }

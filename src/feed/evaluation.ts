@@ -11,12 +11,17 @@ import { projectedEqualInSteps } from "../match/projection-steps.ts";
 import type { Steps } from "../match/steps.ts";
 import { valueKey } from "../match/value-key.ts";
 import { TidewireError } from "../protocol/errors.ts";
-import { type ChangeEvent, hasImages, type StreamEvent } from "../source/change-event.ts";
+import { type ChangeEvent, hasImages, isChangeEvent, type StreamEvent } from "../source/change-event.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
 import { imageBytesOf, piecesOf, STEP_BYTES } from "./pieces.ts";
 import type { Touched, TouchedDocument } from "./window-changes.ts";
 
 const NONE: readonly Change[] = [];
+
+/** Whether the event tells its effect on a result of its collection. */
+function tellsEffect(event: StreamEvent): event is ChangeEvent {
+  return isChangeEvent(event) && hasImages(event);
+}
 
 /**
  * Decides the effect of events on a result from the documents before and after alone, without any record of which
@@ -88,7 +93,7 @@ export class Evaluation {
     const [event] = piece;
     if (event === undefined || event.namespace !== this.#namespace || imageBytesOf(event) <= STEP_BYTES)
       return;
-    if (event.operation === "replaced-collection" || !hasImages(event)) return;
+    if (!tellsEffect(event)) return;
     this.#matchesInSteps ??= compileFilterInSteps(this.#filter);
     this.#decided ??= new WeakMap();
     const decided = this.#decided;
@@ -123,7 +128,7 @@ export class Evaluation {
 
   #ofEvent(event: StreamEvent): Change | typeof UNKNOWN | undefined {
     if (event.namespace !== this.#namespace) return undefined;
-    return event.operation === "replaced-collection" || !hasImages(event) ? UNKNOWN : this.#changeOf(event);
+    return tellsEffect(event) ? this.#changeOf(event) : UNKNOWN;
   }
 
   /**
@@ -136,7 +141,7 @@ export class Evaluation {
   ): Touched | typeof UNKNOWN {
     for (const event of events) {
       if (event.namespace !== this.#namespace) continue;
-      if (event.operation === "replaced-collection" || !hasImages(event)) return UNKNOWN;
+      if (!tellsEffect(event)) return UNKNOWN;
       const id = valueKey(idOf(event.documentKey));
       const effect = this.#effectOf(event, touched.get(id));
       if (effect !== null) touched.set(id, effect);
@@ -150,7 +155,7 @@ export class Evaluation {
    */
   touchedByOne(event: StreamEvent): TouchedDocument | typeof UNKNOWN | null {
     if (event.namespace !== this.#namespace) return null;
-    if (event.operation === "replaced-collection" || !hasImages(event)) return UNKNOWN;
+    if (!tellsEffect(event)) return UNKNOWN;
     return this.#effectOf(event, undefined);
   }
 
@@ -186,7 +191,7 @@ export class Evaluation {
   #applyTo(documents: Map<string, Uint8Array>, events: readonly StreamEvent[]): void {
     for (const event of events) {
       if (event.namespace !== this.#namespace) continue;
-      if (event.operation === "replaced-collection" || !hasImages(event)) {
+      if (!tellsEffect(event)) {
         throw new TidewireError("unavailable", "the collection changed while it was read: try again");
       }
       const key = valueKey(idOf(event.documentKey));

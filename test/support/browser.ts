@@ -4,10 +4,11 @@ import { type Browser, type BrowserContextOptions, chromium, type Page } from "p
 import { afterAll, onTestFinished } from "vitest";
 import type { ClientMessage, ServerMessage } from "../../src/protocol/messages.ts";
 
-/** The first is the same browser without windows of its own, which cost more than the pages of many a test. */
-const INSTALLED = ["/usr/bin/chromium-headless-shell", "/usr/bin/chromium"];
-const WITH_WINDOWS = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
-const CHROMIUM = process.env["CHROMIUM"] ?? INSTALLED.find((path) => existsSync(path)) ?? WITH_WINDOWS;
+/** The same browser without windows of its own, which cost more than the pages of many a test. */
+const WITHOUT_WINDOWS = "/usr/bin/chromium-headless-shell";
+const GIVEN = process.env["CHROMIUM"];
+const WITH_WINDOWS = GIVEN ?? "/usr/bin/chromium";
+const CHROMIUM = GIVEN === undefined && existsSync(WITHOUT_WINDOWS) ? WITHOUT_WINDOWS : WITH_WINDOWS;
 /** It asks nobody but whom the test names. */
 const FLAGS = [
   "--no-sandbox",

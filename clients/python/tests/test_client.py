@@ -251,6 +251,28 @@ class TokenTest(ClientTest):
         await peer.welcome(expires=time.time() * 1_000 + 200)
         self.assertEqual((await peer.receive("refresh"))["token"], "second")
 
+    async def test_a_program_that_still_keeps_its_token_is_asked_again_after_half_of_the_time_left(self) -> None:
+        tokens = iter(["first", "first", "first", "second"])
+        await self.client(token=lambda: next(tokens))
+        peer = await self.service.accept()
+        await peer.welcome(expires=time.time() * 1_000 + 800)
+        await peer.send("expiring", inMs=800)
+        self.assertEqual((await peer.receive("refresh"))["token"], "second")
+
+    async def test_a_program_that_has_no_token_at_first_is_asked_again(self) -> None:
+        answers: list[str | Exception] = ["first", OSError("the login is down"), "second"]
+
+        def token() -> str:
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        await self.client(token=token)
+        peer = await self.service.accept()
+        await peer.welcome(expires=time.time() * 1_000 + 400)
+        self.assertEqual((await peer.receive("refresh"))["token"], "second")
+
     async def test_a_refused_token_leaves_the_connection_and_the_query_says_why(self) -> None:
         tokens = iter(["first", "second"])
         client = await self.client(token=lambda: next(tokens))

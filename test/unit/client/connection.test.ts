@@ -455,14 +455,61 @@ test("refreshes ahead of `expires` where no notice comes, again for every new to
   expect(service.socket.of("refresh").map((message) => message.token)).toEqual(["t2", "t3"]);
 });
 
-test("the same token again is not sent, and asked for no more until the service speaks", async () => {
+test("a token that the application still keeps is not sent, and asked for again after half of the time that is left", async () => {
   const { service, follow, token } = scriptedClient();
   follow();
   await settle();
   service.socket.welcome({ expires: Date.now() + 60_000, heartbeat: 1_000_000 });
-  await pass(59_000);
-  expect(service.socket.of("refresh")).toEqual([]);
+  service.socket.tell({ type: "expiring", inMs: 60_000 });
+  await pass(29_999);
   expect(token).toHaveBeenCalledTimes(2);
+  await pass(15_001);
+  expect(token).toHaveBeenCalledTimes(4);
+  expect(service.socket.of("refresh")).toEqual([]);
+  token.mockResolvedValue("t2");
+  await pass(7_500);
+  expect(service.socket.of("refresh").map((message) => message.token)).toEqual(["t2"]);
+});
+
+test("an application that keeps its token until the end is asked a few times, and no more after it", async () => {
+  const { service, follow, token } = scriptedClient();
+  follow();
+  await settle();
+  service.socket.welcome({ expires: Date.now() + 60_000, heartbeat: 1_000_000 });
+  await pass(59_999);
+  const asked = token.mock.calls.length;
+  expect(asked).toBeLessThan(20);
+  await pass(60_000);
+  expect(token.mock.calls.length - asked).toBeLessThanOrEqual(1);
+});
+
+test("an application that has no token at first is asked again, and the error is gone with the new token", async () => {
+  const { service, follow, token } = scriptedClient();
+  const { query } = follow();
+  await settle();
+  service.socket.welcome({ expires: Date.now() + 60_000, heartbeat: 1_000_000 });
+  answerSnapshot(service.socket);
+  token.mockRejectedValueOnce(new Error("the login is down")).mockResolvedValue("t2");
+  await pass(30_000);
+  expect(query.getState().error).toMatchObject({ code: "unauthenticated" });
+  await pass(15_000);
+  expect(service.socket.of("refresh").map((message) => message.token)).toEqual(["t2"]);
+  service.socket.tell(
+    { type: "refreshed", expires: Date.now() + 60_000 },
+    { type: "watermark", cursor: "c2" },
+  );
+  expect(query.getState()).toMatchObject({ status: "live", error: undefined });
+});
+
+test("a client that is closed while its token is renewed asks for no other", async () => {
+  const { client, service, follow, token } = scriptedClient();
+  follow();
+  await settle();
+  service.socket.welcome({ expires: Date.now() + 60_000, heartbeat: 1_000_000 });
+  await pass(29_999);
+  client.close();
+  await pass(60_000);
+  expect(token).toHaveBeenCalledTimes(1);
 });
 
 test("[6] drops a connection that was silent for a heartbeat and ten seconds, and resumes", async () => {

@@ -93,11 +93,13 @@ class TokenRenewal:
         self._events = events
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+        self._expires_at_ms: float | None = None
 
     def expires(self, expires_at_ms: float | None) -> None:
         """The token in use expires at this time, in milliseconds since 1970."""
         self._tokens.note_expiry(None if expires_at_ms is None else expires_at_ms / 1_000)
         self._cancel_timer()
+        self._expires_at_ms = expires_at_ms
         left = 0.0 if expires_at_ms is None else expires_at_ms / 1_000 - time.time()
         # There is no expiry, or the local clock is wrong. In that case the notice of the service, or the end of the
         # connection, causes the renewal.
@@ -131,6 +133,9 @@ class TokenRenewal:
             error = UnauthenticatedError("unauthenticated", text)
             error.__cause__ = cause
             self._events.renewal_failed(error)
-            return
-        if token is not None and token != before:
-            self._events.token_renewed(token)
+        else:
+            if token is not None and token != before:
+                self._events.token_renewed(token)
+                return
+        # Many programs keep a token until shortly before its expiry: asks again after half of the time that is left.
+        self.expires(self._expires_at_ms)
