@@ -51,7 +51,7 @@ export async function followSink(parts: SinkFollowerParts, signal: AbortSignal):
   let resets = 0;
   for (let failures = 0; !signal.aborted; ) {
     if (!timeline.isReady) {
-      await Promise.race([timeline.advances.next(), abortOf(signal)]);
+      await unlessAborted(timeline.advances.next(), signal);
       continue;
     }
     const from = run.position?.cursor;
@@ -66,10 +66,16 @@ export async function followSink(parts: SinkFollowerParts, signal: AbortSignal):
   }
 }
 
-const abortOf = (signal: AbortSignal): Promise<void> =>
+/** Waits for `event` or the abort. Leaves no listener behind, because a stream that is down may advance often without being ready. */
+const unlessAborted = (event: Promise<unknown>, signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener("abort", () => resolve(), { once: true });
+    const end = () => {
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    signal.addEventListener("abort", end);
+    if (signal.aborted) end();
+    void event.then(end);
   });
 
 /** One connection. */

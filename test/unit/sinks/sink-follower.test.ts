@@ -1,11 +1,13 @@
-/** A follower of a sink's live query: which messages of the service belong to a difference. */
+/** A follower of a sink's live query: which messages of the service belong to a difference, and how it waits for the stream. */
+import { getEventListeners } from "node:events";
 import { pino } from "pino";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { Advances } from "../../../src/feed/advances.ts";
 import type { GatewayContext } from "../../../src/gateway/context.ts";
 import type { Gateway } from "../../../src/gateway/gateway.ts";
 import type { Start } from "../../../src/protocol/messages.ts";
 import { SinkOptions } from "../../../src/sinks/options.ts";
-import { followSink } from "../../../src/sinks/sink-follower.ts";
+import { followSink, type SinkFollowerParts } from "../../../src/sinks/sink-follower.ts";
 import type { SinkTransport } from "../../../src/sinks/sink-transport.ts";
 
 const OPTIONS = {
@@ -80,4 +82,21 @@ test("gives up the messages that wait if no difference names them all", async ()
   const answer = { start: "resumed", cursor: "before" } as const;
   const done = await readAnswer(answer, { snapshot: false, hasWaiting: true });
   expect(done.slice(0, 1)).toEqual(["rights-changed"]);
+});
+
+test("keeps one listener however often the stream advances before it is ready", async () => {
+  const advances = new Advances();
+  const asked = vi.spyOn(advances, "next");
+  const end = new AbortController();
+  const following = followSink(
+    { context: { feed: { timeline: { isReady: false, advances } } } } as unknown as SinkFollowerParts,
+    end.signal,
+  );
+  for (let advance = 1; advance <= 20; advance++) {
+    await vi.waitFor(() => expect(asked).toHaveBeenCalledTimes(advance), { interval: 1 });
+    expect(getEventListeners(end.signal, "abort").length).toBe(1);
+    advances.announce();
+  }
+  end.abort();
+  await following;
 });
