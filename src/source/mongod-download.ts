@@ -8,8 +8,6 @@ import type { RequestOptions } from "node:https";
 import { join } from "node:path";
 import { setInterval as ticks } from "node:timers/promises";
 import { promisify } from "node:util";
-import { DryMongoBinary } from "mongodb-memory-server-core";
-import { MongoBinaryDownload } from "mongodb-memory-server-core/lib/util/MongoBinaryDownload.js";
 
 const run = promisify(execFile);
 
@@ -36,6 +34,9 @@ const POLL_MS = 500;
 
 /** The download of mongodb-memory-server, with the version and mirror from its `MONGOMS_…` variables. */
 export const downloadFromMongodb: Download = async (directory, onProgress) => {
+  // Few starts download anything, and with its dependencies the library would be a sixth of all modules that a node loads.
+  const { DryMongoBinary } = await import("mongodb-memory-server-core");
+  const { MongoBinaryDownload } = await import("mongodb-memory-server-core/lib/util/MongoBinaryDownload.js");
   const options = await DryMongoBinary.generateOptions({ downloadDir: directory });
   class ReportedDownload extends MongoBinaryDownload {
     /** The library prints to standard output, which is reserved for the service's log. */

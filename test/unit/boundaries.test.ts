@@ -176,6 +176,35 @@ test("what must run in a browser, or be pure, imports no package that is neither
   expect(violations).toEqual([]);
 });
 
+/** The packages that a file and the files that it imports load with it, without what they import when they need it. */
+function loadedWith(file: string, seen = new Set<string>()): Set<string> {
+  const packages = new Set<string>();
+  const text = files.find((other) => other.file === file)?.text ?? "";
+  seen.add(file);
+  const imports = text.matchAll(/^(?:import|export)\s(?!type\b)(?:[^"';]*?\bfrom\s*)?["']([^"']+)["']/gm);
+  for (const [, specifier = ""] of imports) {
+    const imported = target(file, specifier);
+    if (imported === undefined) packages.add(specifier.match(/^(?:@[^/]+\/)?[^/]+/)?.[0] ?? specifier);
+    else if (!seen.has(imported)) for (const name of loadedWith(imported, seen)) packages.add(name);
+  }
+  return packages;
+}
+
+test("a node loads no package that few nodes need, so that it starts quickly", () => {
+  const packages = [...loadedWith("cli/start.ts")].filter((name) => !name.startsWith("node:"));
+  expect(packages.sort()).toEqual([
+    "ipaddr.js",
+    "jose",
+    "mongodb",
+    "pino",
+    "prom-client",
+    "standardwebhooks",
+    "ws",
+    "yaml",
+    "zod",
+  ]);
+});
+
 test("the console takes nothing but types from the admin listener, because its code is for Node", () => {
   const violations = files
     .filter(({ file }) => folderOf(file) === "console")
