@@ -67,16 +67,19 @@ export async function followSink(parts: SinkFollowerParts, signal: AbortSignal):
 }
 
 /** Waits for `event` or the abort. Leaves no listener behind, because a stream that is down may advance often without being ready. */
-const unlessAborted = (event: Promise<unknown>, signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    const end = () => {
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    signal.addEventListener("abort", end);
+async function unlessAborted(event: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  let end = () => {};
+  const aborted = new Promise<void>((resolve) => {
+    end = resolve;
     if (signal.aborted) end();
-    void event.then(end);
+    else signal.addEventListener("abort", end);
   });
+  try {
+    await Promise.race([event, aborted]);
+  } finally {
+    signal.removeEventListener("abort", end);
+  }
+}
 
 /** One connection. */
 class Following {
