@@ -9,35 +9,46 @@ export interface Verdict {
   readonly text: string;
 }
 
-/** The backend keeps writing, so the result may be ahead of the answer. Then the page asks again. */
+/** The service may be down, or several changes may have arrived at once. Then the page asks again. */
 const ATTEMPTS = 20;
 const BETWEEN_MS = 50;
 
-/** Asks for `find` at a time, waits until all changes up to that time have arrived, and compares the two. */
+/**
+ * Asks for `find`, waits until all changes up to its time have arrived, and compares it with each result that the query has had
+ * meanwhile. The backend keeps writing, so the last of these results may be newer than the answer.
+ */
 export async function compareWithFind(viewer: string, client: Client, query: Query<Order>): Promise<Verdict> {
   let found = "";
-  let held = "";
-  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
-    try {
-      const { docs, at } = await api.find({ viewer });
-      const { status, data } = query.getState();
-      if (docs === null) {
-        const isEqual = status === "stopped" && data.length === 0;
-        if (isEqual) return { isEqual, text: "nothing is shown, as no rule allows it" };
-      } else if (status !== "stopped") {
-        await client.fence(at);
-        found = canonical(docs);
-        held = canonical(query.getState().data);
-        if (held === found)
-          return { isEqual: true, text: `equals find at ${time()}: ${amount(docs.length, "order")}` };
+  const held = new Set<string>();
+  const note = () => held.add(canonical(query.getState().data));
+  // To follow a query that has stopped would ask for it again.
+  const stop = query.getState().status === "stopped" ? () => {} : query.subscribe(note);
+  try {
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+      try {
+        held.clear();
+        note();
+        const { docs, at } = await api.find({ viewer });
+        const { status, data } = query.getState();
+        if (docs === null) {
+          const isEqual = status === "stopped" && data.length === 0;
+          if (isEqual) return { isEqual, text: "nothing is shown, as no rule allows it" };
+        } else if (status !== "stopped") {
+          await client.fence(at);
+          found = canonical(docs);
+          if (held.has(found))
+            return { isEqual: true, text: `equals find at ${time()}: ${amount(docs.length, "order")}` };
+        }
+      } catch (error) {
+        // The client has disconnected again, or the service has just exited. It may come back meanwhile.
+        if (attempt === ATTEMPTS) return { isEqual: false, text: `not compared: ${String(error)}` };
       }
-    } catch (error) {
-      // The client has disconnected again, or the service has just exited. It may come back meanwhile.
-      if (attempt === ATTEMPTS) return { isEqual: false, text: `not compared: ${String(error)}` };
+      await pause(BETWEEN_MS);
     }
-    await pause(BETWEEN_MS);
+  } finally {
+    stop();
   }
-  return { isEqual: false, text: `differs from find: held ${held}, found ${found}` };
+  return { isEqual: false, text: `differs from find: held ${[...held].at(-1)}, found ${found}` };
 }
 
 const time = () => new Date().toTimeString().slice(0, 8);
