@@ -353,11 +353,14 @@ export class Delivery implements Follower {
    */
   #reset(reason: "lagged" | "history-lost"): void {
     if (this.#phase === "closed") return;
+    const { parts, liveQuery } = this.#context;
+    const [from, step, behind] = [this.#phase, this.#work.do, this.#behind];
+    parts.log.debug({ collection: liveQuery.namespace, reason, from, step, behind }, "a delivery is reset");
     this.#resets++;
     this.#enter("void", newCatchUpWork());
     this.#sink.reset(reason);
     // The reset voids the missed changes as well, so the next step begins at the head.
-    this.#after = this.#context.parts.timeline.headSeq;
+    this.#after = parts.timeline.headSeq;
     this.#position = null;
     const work = this.#context.wantsSnapshot ? newSnapshotWork(null) : newCatchUpWork();
     this.#enter(work.do, work);

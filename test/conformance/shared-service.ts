@@ -73,7 +73,9 @@ export async function startShared(
 ): Promise<SharedService> {
   const client = await new MongoClient(uri).connect();
   const database = `test-${randomBytes(6).toString("hex")}`;
-  const file = testConfig(uri, database, { collections: COLLECTIONS, ...options });
+  // The scenarios of a table write at the same time. Without any history, a client would be reset if its process paused.
+  const history = { window: "1m" };
+  const file = testConfig(uri, database, { collections: COLLECTIONS, history, ...options });
   return start(file, client, database);
 }
 
