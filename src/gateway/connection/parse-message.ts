@@ -2,7 +2,6 @@
  * The schema of client messages. Unknown fields are refused: a misspelt `filter` that was ignored would send a client
  * more than it asked for.
  */
-
 import { z } from "zod";
 import { TidewireError } from "../../protocol/errors.ts";
 import {

@@ -1,3 +1,4 @@
+import { pino } from "pino";
 import { expect, test, vi } from "vitest";
 import { AFTER, BEFORE } from "../../../src/feed/cursor.ts";
 import { LookupSet } from "../../../src/feed/lookup-set.ts";
@@ -51,9 +52,11 @@ test("a slow consumer continues where it stopped: nothing is left out, and nothi
   expect((await metrics.lagged.get()).values[0]?.value).toBe(1);
 });
 
-test("a slow consumer that lags behind the history is reset as lagged, and receives a new snapshot", async () => {
+test("a slow consumer that lags behind the history is reset as lagged, and receives a new snapshot; the log says in which step", async () => {
   const reader = new ScriptedReader();
-  const { feed, accept } = await startFeed(reader, { history: { bytes: 1_500 } });
+  const lines: unknown[] = [];
+  const log = pino({ level: "debug" }, { write: (line) => void lines.push(JSON.parse(line)) });
+  const { feed, accept } = await startFeed(reader, { history: { bytes: 1_500 }, log });
   const { sink } = await follow(feed, specOf());
   await settled();
   sink.hasRoom = false;
@@ -62,6 +65,14 @@ test("a slow consumer that lags behind the history is reset as lagged, and recei
   sink.drain();
   await vi.waitFor(() => expect(sink.live).toBe(2));
   expect(sink.messages.slice(1)).toMatchObject([{ type: "reset", reason: "lagged" }, { type: "snapshot" }]);
+  expect(lines).toContainEqual(
+    expect.objectContaining({
+      msg: "a delivery is reset",
+      collection: "db.things",
+      reason: "lagged",
+      step: "catch-up",
+    }),
+  );
 });
 
 test("a resumption from the history sends the missed changes and no snapshot", async () => {

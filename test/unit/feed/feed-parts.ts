@@ -1,6 +1,6 @@
 /** Commits, a timeline and a live query's definition, without a database. */
 import { BSON } from "mongodb";
-import { pino } from "pino";
+import { type Logger, pino } from "pino";
 import { onTestFinished } from "vitest";
 import { Feed } from "../../../src/feed/feed.ts";
 import type { LiveQuerySpec } from "../../../src/feed/live-query-spec.ts";
@@ -96,12 +96,14 @@ export async function startFeed(
     history = {},
     oplog = [],
     sliceClock,
+    log = pino({ level: "silent" }),
   }: {
     readonly limits?: Partial<FeedLimits>;
     readonly history?: Partial<HistoryOptions>;
     /** The commits that the oplog holds. */
     readonly oplog?: readonly Commit[];
     readonly sliceClock?: SliceClock;
+    readonly log?: Logger;
   } = {},
 ) {
   const metrics = createMetrics();
@@ -114,7 +116,7 @@ export async function startFeed(
     },
     idleAgeMs: 400,
     ...(sliceClock === undefined ? {} : { sliceClock }),
-    log: pino({ level: "silent" }),
+    log,
     metrics,
   });
   onTestFinished(() => feed.stop());
