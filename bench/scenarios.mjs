@@ -74,7 +74,8 @@ const selective = ({ queries, scale }) => {
     return {
       contender,
       name,
-      open: (lane) => lane.open(filters),
+      // How they connect is not measured here, and builds that `--build` names may know one way only.
+      open: (lane) => lane.open(filters, { isPatient: true }),
       round: async (lane) => {
         // Without followers, each change is counted.
         const of = Math.max(1, filters.length);
