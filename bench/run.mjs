@@ -23,8 +23,8 @@ const HELP = `Usage: npm run bench -- [options]
   --node PATH,PATH    runs each server also under these Node binaries, as lanes of their own
   --build DIR,DIR     runs Tidewire also as built in these directories, as lanes of their own
   --quick             tiny sizes, one round: shows that it runs, and measures nothing
-  --fresh             starts each server again for each round, and counts its second burst: for two builds that differ
-                      little, because what one process has compiled and collected decides for all rounds of that process
+  --fresh N           starts each server again for each round, and counts the burst after N that warm it up: for two builds
+                      that differ little, because what one process has compiled and collected decides for all its rounds
   --profile DIR       saves a CPU profile of each server's last round; the figures are no good then
   --docs              writes the tables into docs/performance.md; with --only, the other tables stay
   --json FILE         where the results go as JSON
@@ -45,7 +45,7 @@ const { values: flags } = parseArgs({
     node: { type: "string" },
     build: { type: "string" },
     quick: { type: "boolean", default: false },
-    fresh: { type: "boolean", default: false },
+    fresh: { type: "string" },
     profile: { type: "string" },
     docs: { type: "boolean", default: false },
     json: { type: "string" },
@@ -115,7 +115,8 @@ async function runScenario(scenario, lanes, wanted, parts) {
   const rounds = Math.min(wanted, scenario.roundsMax ?? wanted);
   const roundsByLane = new Map(lanes.map((lane) => [lane.name ?? lane.contender, []]));
   const started = new Map();
-  const isFresh = scenario.isFresh || flags.fresh;
+  const isFresh = scenario.isFresh || flags.fresh !== undefined;
+  const warming = scenario.isFresh ? 0 : Number(flags.fresh ?? 0);
   const stop = async (lane) => {
     await started.get(lane)?.stop();
     started.delete(lane);
@@ -124,10 +125,10 @@ async function runScenario(scenario, lanes, wanted, parts) {
     // One round more than counts: in the first one everything is still cold.
     for (let round = isFresh ? 1 : 0; round <= rounds; round++) {
       // Another one is first in each round, so that none always follows the same.
-      for (let i = 0; i < lanes.length; i++) {
-        const lane = lanes[(i + round) % lanes.length];
+      for (let at = 0; at < lanes.length; at++) {
+        const lane = lanes[(at + round) % lanes.length];
         if (!started.has(lane)) started.set(lane, await startLane(lane, parts));
-        if (flags.fresh && !scenario.isFresh) await lane.round(started.get(lane));
+        for (let i = 0; i < warming; i++) await lane.round(started.get(lane));
         const measured = await lane.round(started.get(lane));
         if (round > 0) roundsByLane.get(lane.name ?? lane.contender).push(measured);
         if (isFresh) await stop(lane);
