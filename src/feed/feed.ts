@@ -115,9 +115,8 @@ export class Feed implements CommitSink {
     const encoder = new DocumentEncoder(limits.encodeCacheBytes, parts);
     const budget = new EncodedBudget(history.bytes);
     const logBudget = new LogBudget(history.bytes);
-    const oplogReads = new OplogReads(parts.readOplog, new Limiter(limits.catchUpStreams), (held) =>
-      metrics.catchUpStreams.set(held),
-    );
+    const streams = new Limiter(limits.catchUpStreams, metrics.limitWaiting, "catchUpStreams");
+    const oplogReads = new OplogReads(parts.readOplog, streams, (held) => metrics.catchUpStreams.set(held));
     const catchUps = new CatchUps(oplogReads, { timeline, metrics, log });
     const interest = new Interest(parts.collections ?? null, { timeline, log, metrics });
     const shared = { reader, deployment, timeline, cursors, interest, newSlices, metrics, log };
@@ -268,7 +267,8 @@ export class Feed implements CommitSink {
       // Documents of the service's own collections take effect before anything else processes their commit.
       for (const follower of this.#stateFollowers.values()) {
         follower.apply(commit, () => {});
-        yield* follower.takeEffect(entry);
+        const effect = follower.takeEffect(entry);
+        if (effect !== null) yield* effect;
       }
       yield* this.#liveQueries.dispatch.apply(entry);
     }

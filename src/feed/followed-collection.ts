@@ -31,8 +31,11 @@ export interface StateFollower {
    * Never rejects.
    */
   ready(commits: readonly Commit[]): Promise<void> | undefined;
-  /** The effect of a commit on clients, after `apply`. It may pause with each `yield`. */
-  takeEffect(entry: HistoryEntry): Iterable<void>;
+  /**
+   * The effect of a commit on clients, after `apply`. It may pause with each `yield`. `null` for a commit without an effect,
+   * as nearly all are: every commit of every collection is asked.
+   */
+  takeEffect(entry: HistoryEntry): Iterable<void> | null;
   sweep(nowMs: number): void;
 }
 
@@ -163,8 +166,8 @@ export class FollowedCollection<T> implements StateFollower {
     return undefined; // the documents are small, and parsed when they are applied
   }
 
-  takeEffect(): Iterable<void> {
-    return []; // `apply` has notified the listener
+  takeEffect(): null {
+    return null; // `apply` has notified the listener
   }
 
   sweep(nowMs: number): void {

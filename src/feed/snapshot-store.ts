@@ -66,7 +66,7 @@ export class SnapshotStore {
     this.#limits = limits;
     this.#indexes = new IndexCheck(parts.reader, parts.metrics);
     this.#parts = parts;
-    this.#reads = new Limiter(limits.snapshotConcurrency);
+    this.#reads = new Limiter(limits.snapshotConcurrency, parts.metrics.limitWaiting, "snapshotConcurrency");
     this.#memory = new SnapshotMemory(limits.snapshotBytes, () => parts.metrics.snapshotsShed.inc());
     const { reader, newSlices, cursors, timeline } = parts;
     this.#readingParts = {

@@ -5,6 +5,9 @@ import { Tally } from "./tally.ts";
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
+/** The options of `limits` whose slots snapshots and catch-ups wait for. */
+const LIMITS_WITH_SLOTS = ["snapshotConcurrency", "snapshotsPerConnection", "catchUpStreams"] as const;
+
 /** Every gauge of the service, in the order of the data flow. Rules as for `COUNTERS`. */
 const GAUGES = {
   streamState: ["tidewire_stream_up", "1 while the change stream is open, else 0.", []],
@@ -57,6 +60,11 @@ const GAUGES = {
     [],
   ],
   snapshotReads: ["tidewire_snapshot_reads", "Snapshot reads in progress.", []],
+  limitWaiting: [
+    "tidewire_limit_waiting",
+    "Snapshots and catch-ups that wait because as many are in progress as this option of `limits` allows.",
+    ["limit"],
+  ],
   catchUpStreams: ["tidewire_catch_up_streams", "Extra change streams open for catch-up.", []],
   liveQueries: ["tidewire_live_queries", "Live queries.", []],
   lingeringLiveQueries: [
@@ -277,6 +285,7 @@ export function createMetrics() {
     HISTOGRAMS,
     (options) => new Histogram({ ...options, registers, buckets: SECONDS }),
   );
+  for (const limit of LIMITS_WITH_SLOTS) gauges.limitWaiting.set({ limit }, 0);
   setBuild(gauges.buildInfo);
   for (const metric of processMetrics()) registry.registerMetric(metric);
   return {

@@ -90,19 +90,23 @@ export class RuleSetFollower implements StateFollower {
     // The set of this commit takes effect right after, in steps.
   }
 
-  *takeEffect(entry: HistoryEntry): Generator<void> {
-    const { identity, clusterTime } = entry.commit;
+  takeEffect(entry: HistoryEntry): Generator<void> | null {
+    // To read the identity of a commit costs more than to see that there is no edit.
+    if (this.#ready.size === 0) return null;
+    const { identity } = entry.commit;
     const ready = this.#ready.get(identity);
-    if (ready === undefined) return;
+    if (ready === undefined) return null;
     this.#ready.delete(identity);
-    if ("problem" in ready) {
-      this.#fallBehind(ready);
-      return;
-    }
+    if (!("problem" in ready)) return this.#putInForce(ready, entry);
+    this.#fallBehind(ready);
+    return null;
+  }
+
+  *#putInForce(ready: ReadySet, entry: HistoryEntry): Generator<void> {
     const { edits } = this.#parts;
     try {
       yield* edits.takeEffectAt(ready, entry);
-      this.#isUpToDate(clusterTime);
+      this.#isUpToDate(entry.commit.clusterTime);
     } catch (error) {
       // An error here must not stop the stream of all clients.
       const { ref } = noteFault(this.#parts, "rules.takeEffect", error);

@@ -66,7 +66,7 @@ export class Connection {
     this.address = address;
     this.login = new Login(toleranceOf(auth.jwt));
     this.outbox = new Outbox(transport, limits.outboxBytes, context);
-    this.subscriptions = new Subscriptions(metrics.subscriptions, limits.snapshotsPerConnection);
+    this.subscriptions = new Subscriptions(metrics, limits.snapshotsPerConnection);
     this.progress = new Progress(context, this.subscriptions, this.outbox, nowMs);
     this.#transport = transport;
     this.#events = events;

@@ -3,7 +3,7 @@
  * through this class.
  */
 import type { HistoryEntry } from "../../feed/history.ts";
-import { Limiter } from "../../feed/limiter.ts";
+import { Limiter, type WaitingGauge } from "../../feed/limiter.ts";
 import { SmallMap } from "../../feed/small-map.ts";
 import type { Attachment } from "./attachment.ts";
 import { PendingSubscriptions } from "./pending-subscriptions.ts";
@@ -16,10 +16,13 @@ export type ChangePoint = HistoryEntry | null;
 /** How many live queries of one connection keep their numbers after they have ended. */
 const NUMBERS_MAX = 100;
 
-/** Counts the subscriptions of all connections, by collection. */
-interface Gauge {
-  inc(labels: { readonly collection: string }): void;
-  dec(labels: { readonly collection: string }): void;
+/** The metrics of the subscriptions of all connections. */
+interface SubscriptionMetrics {
+  readonly subscriptions: {
+    inc(labels: { readonly collection: string }): void;
+    dec(labels: { readonly collection: string }): void;
+  };
+  readonly limitWaiting: WaitingGauge;
 }
 
 /** The label of a subscription. The configuration limits the number of its values. */
@@ -36,7 +39,7 @@ export class Subscriptions implements Iterable<Subscription> {
   readonly #byId = new SmallMap<string, Subscription>();
   /** By the key of the live query. */
   readonly #attachments = new SmallMap<string, Attachment>();
-  readonly #gauge: Gauge;
+  readonly #metrics: SubscriptionMetrics;
   readonly #snapshotsMost: number;
   /** Created for the first snapshot. */
   #snapshotTurns: Limiter | null = null;
@@ -48,8 +51,8 @@ export class Subscriptions implements Iterable<Subscription> {
   readonly #numbers = new SmallMap<string, number>();
 
   /** @param snapshotsMost How many snapshots this connection may read at the same time. */
-  constructor(gauge: Gauge, snapshotsMost: number) {
-    this.#gauge = gauge;
+  constructor(metrics: SubscriptionMetrics, snapshotsMost: number) {
+    this.#metrics = metrics;
     this.#snapshotsMost = snapshotsMost;
   }
 
@@ -104,7 +107,7 @@ export class Subscriptions implements Iterable<Subscription> {
   add(subscription: Subscription): void {
     this.#byId.set(subscription.id, subscription);
     subscription.attachment.join(subscription.id);
-    this.#gauge.inc(labelOf(subscription.attachment));
+    this.#metrics.subscriptions.inc(labelOf(subscription.attachment));
   }
 
   /**
@@ -129,8 +132,8 @@ export class Subscriptions implements Iterable<Subscription> {
 
   #move(subscription: Subscription, attachment: Attachment): void {
     // An edit of the configuration may give the name of a collection to another one.
-    this.#gauge.dec(labelOf(subscription.attachment));
-    this.#gauge.inc(labelOf(attachment));
+    this.#metrics.subscriptions.dec(labelOf(subscription.attachment));
+    this.#metrics.subscriptions.inc(labelOf(attachment));
     subscription.moveTo(attachment);
   }
 
@@ -154,7 +157,7 @@ export class Subscriptions implements Iterable<Subscription> {
   remove(subscription: Subscription): void {
     if (!this.holds(subscription)) return;
     this.#byId.delete(subscription.id);
-    this.#gauge.dec(labelOf(subscription.attachment));
+    this.#metrics.subscriptions.dec(labelOf(subscription.attachment));
     subscription.charge.giveBack();
     try {
       this.release(subscription);
@@ -193,7 +196,11 @@ export class Subscriptions implements Iterable<Subscription> {
    * @returns A function that returns the turn.
    */
   snapshotTurn(): Promise<() => void> {
-    this.#snapshotTurns ??= new Limiter(this.#snapshotsMost);
+    this.#snapshotTurns ??= new Limiter(
+      this.#snapshotsMost,
+      this.#metrics.limitWaiting,
+      "snapshotsPerConnection",
+    );
     return this.#snapshotTurns.acquire();
   }
 

@@ -47,3 +47,23 @@ test("releases the slot of work that fails", async () => {
   expect(await limiter.run(async () => limiter.held)).toBe(1);
   expect(limiter.held).toBe(0);
 });
+
+test("counts those who wait, by the option that limits them", async () => {
+  let waiting = 0;
+  const asked: string[] = [];
+  const gauge = {
+    inc: ({ limit }: { limit: string }) => {
+      waiting++;
+      asked.push(limit);
+    },
+    dec: () => void waiting--,
+  };
+  const limiter = new Limiter(1, gauge, "catchUpStreams");
+  const release = await limiter.acquire();
+  expect(waiting).toBe(0);
+  const others = [limiter.acquire(), limiter.acquire()];
+  expect(waiting).toBe(2);
+  release();
+  for (const other of others) (await other)();
+  expect([waiting, asked]).toEqual([0, ["catchUpStreams", "catchUpStreams"]]);
+});

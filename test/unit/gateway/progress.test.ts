@@ -28,7 +28,8 @@ interface FakeDelivery {
 function connect() {
   const transport = new FakeTransport();
   const outbox = new Outbox(transport, 1_000_000, guardParts());
-  const subscriptions = new Subscriptions({ inc: () => {}, dec: () => {} }, 1);
+  const gauge = { inc: () => {}, dec: () => {} };
+  const subscriptions = new Subscriptions({ subscriptions: gauge, limitWaiting: gauge }, 1);
   const deliveries: FakeDelivery[] = [];
   let settle = () => {};
   const timeline = { isReady: true, isSettled: true, settles: Promise.resolve(), codec: { epoch: "" } };
