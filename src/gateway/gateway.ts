@@ -182,7 +182,7 @@ export class Gateway implements ConnectionEvents {
     const nowMs = this.#context.clock.at(rules.nowStepMs, Date.now());
     // A part of the node that rules do not judge has rules of its own.
     const judged = [...this.#everyConnection()].filter(
-      ({ context }) => context.rules === this.#context.rules,
+      ({ context: { rules: own } }) => (own.partOf ?? own) === this.#context.rules,
     );
     return planRules(judged, rules, nowMs, gone);
   }

@@ -94,6 +94,8 @@ export interface RuleSet {
   readonly limits: RequestLimits;
   /** The step to which `%%now` is rounded down, in milliseconds. */
   readonly nowStepMs: number;
+  /** The rules that these are a part of: those of one database. Absent for the rules of a configuration. */
+  readonly partOf?: RuleSet;
 }
 
 /** A fault of a rule: its location, from `collections` on, and a text. */

@@ -321,7 +321,7 @@ function narrowed(context: GatewayContext, database: string, isDefault: boolean)
       const own = [...whole.collections].filter(
         ([name, collection]) => collection.database === database || (hasPresence && name === PRESENCE),
       );
-      part = { ...whole, collections: new Map(own) };
+      part = { ...whole, collections: new Map(own), partOf: whole };
       return part;
     },
   };

@@ -359,3 +359,21 @@ test("there is no Socket.IO unless server.socketio is on", async () => {
   const client = await SocketIoClient.connect(base, { reconnection: false });
   expect(client.refusals[0]?.message).toBe("websocket error");
 });
+
+test("a plan counts the subscriptions of Socket.IO", async () => {
+  const adminToken = "a-token-for-the-admins-of-a-test-0123456789";
+  const started = await start({ server: { admin: { port: 0, token: adminToken } } });
+  const client = await started.join(await token());
+  expect(await client.ask("subscribe", { collection: "items" })).toMatchObject({ type: "subscribed" });
+  const plan = async (collections: object) => {
+    const answer = await fetch(`http://127.0.0.1:${started.service.adminAddress.port}/api/v1/plan`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${adminToken}` },
+      body: JSON.stringify({ ...started.file, collections }),
+    });
+    return answer.json();
+  };
+  const rules = [{ ...COLLECTIONS.items.rules[0], when: { "%%user.sub": "u2" } }];
+  expect(await plan(COLLECTIONS)).toMatchObject({ live: { connections: 1, subscriptions: 1 } });
+  expect(JSON.stringify(await plan({ ...COLLECTIONS, items: { rules } }))).toContain('"ends":1');
+});
