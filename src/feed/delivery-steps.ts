@@ -41,11 +41,11 @@ export async function sendSnapshot(
 }
 
 async function sendReading(step: DeliveryStep, reading: SnapshotReading): Promise<Sent | StepOutcome> {
-  const { sink, parts } = step.context;
+  const { sink, parts, account } = step.context;
   const { timeline, log } = parts;
   if (!(await step.mayShow(reading.clusterTime))) return "abandoned";
   for (let index = 0; ; index++) {
-    const batch = await reading.batch(index).catch((error: unknown) => {
+    const batch = await reading.batch(index, account).catch((error: unknown) => {
       if (error instanceof TidewireError) throw error;
       log.warn({ err: error }, "a snapshot could not be read to its end; it is read again");
       return "failed" as const;
@@ -68,11 +68,11 @@ async function sendReading(step: DeliveryStep, reading: SnapshotReading): Promis
 
 /** Sends the documents that a change of rights made visible, and removes those that it made invisible. */
 export async function sendMove(step: DeliveryStep, move: GrantMove): Promise<StepOutcome> {
-  const { parts, liveQuery, sink } = step.context;
+  const { parts, liveQuery, sink, account } = step.context;
   const giveBack = await sink.snapshotTurn();
   try {
     if (!step.isCurrent()) return "abandoned";
-    const changes = await parts.grants.read(move);
+    const changes = await parts.grants.read(move, account, step.isCurrent);
     if (!step.isCurrent()) return "abandoned";
     if (changes === null) return "history-lost";
     const { after: last, before: others } = move.at.published;

@@ -65,7 +65,12 @@ export async function openHeldSnapshot(
     const contained = parts.interest.ensure(liveQuery.namespace);
     if (contained !== undefined) await contained;
     const charge = () => parts.windows.chargeReading(account);
-    const reading = await parts.snapshots.open(liveQuery, sink.mode, rights.since, charge);
+    const request = { account, isWanted, charge };
+    const reading = await parts.snapshots.open(liveQuery, sink.mode, rights.since, request);
+    if (reading === null) {
+      giveBack();
+      return null;
+    }
     const leave = () => {
       reading.leave();
       giveBack();

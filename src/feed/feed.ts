@@ -115,7 +115,10 @@ export class Feed implements CommitSink {
     const encoder = new DocumentEncoder(limits.encodeCacheBytes, parts);
     const budget = new EncodedBudget(history.bytes);
     const logBudget = new LogBudget(history.bytes);
-    const streams = new Limiter(limits.catchUpStreams, metrics.limitWaiting, "catchUpStreams");
+    const streams = new Limiter(
+      { most: limits.catchUpStreams, limit: "catchUpStreams" },
+      metrics.limitWaiting,
+    );
     const oplogReads = new OplogReads(parts.readOplog, streams, (held) => metrics.catchUpStreams.set(held));
     const catchUps = new CatchUps(oplogReads, { timeline, metrics, log });
     const interest = new Interest(parts.collections ?? null, { timeline, log, metrics });

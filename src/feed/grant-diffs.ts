@@ -5,6 +5,7 @@
 import type { Logger } from "pino";
 import { TidewireError } from "../protocol/errors.ts";
 import { isMongoFailure } from "../source/mongo.ts";
+import type { Account } from "./account.ts";
 import type { Change } from "./change.ts";
 import type { ClientCursors } from "./client-cursors.ts";
 import { type GrantDiffParts, type GrantMove, readGrantDiff } from "./grant-diff.ts";
@@ -12,6 +13,7 @@ import type { LiveQuery } from "./live-query.ts";
 import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { SnapshotStore } from "./snapshot-store.ts";
+import { Turn } from "./turn.ts";
 
 /** If a client has missed more commits than this, it receives the result again instead of a difference. */
 const MISSED_COMMITS_MAX = 10_000;
@@ -24,7 +26,7 @@ export interface GrantDiffsParts extends GrantDiffParts {
   readonly reader: Pick<SnapshotReader, "readAt">;
   readonly cursors: ClientCursors;
   /** A difference waits for a turn like a snapshot, because it costs the database the same. */
-  readonly snapshots: Pick<SnapshotStore, "runLimited" | "checkIndex">;
+  readonly snapshots: Pick<SnapshotStore, "runShared" | "checkIndex">;
   /** Makes a live query that no client can join. */
   readonly detached: (spec: LiveQuerySpec) => LiveQuery;
   readonly log: Logger;
@@ -35,7 +37,7 @@ export class GrantDiffs {
   readonly #mostDocuments: number;
   readonly #parts: GrantDiffsParts;
   /** Differences that are being read. */
-  readonly #reading = new Map<string, Promise<Change[] | null>>();
+  readonly #reading = new Map<string, { readonly turn: Turn; readonly changes: Promise<Change[] | null> }>();
 
   /** @param mostDocuments If a difference contains more documents, the result is read again instead. */
   constructor(mostDocuments: number, parts: GrantDiffsParts) {
@@ -68,27 +70,34 @@ export class GrantDiffs {
 
   /**
    * Reads a difference (see `readGrantDiff`).
+   * @param account The user who waits for it.
+   * @param isWanted Whether the user still wants it when it is its turn.
    * @returns `null` also if MongoDB does not answer. The result is then read again later.
    */
-  read(move: GrantMove): Promise<Change[] | null> {
+  read(move: GrantMove, account: Account, isWanted: () => boolean): Promise<Change[] | null> {
     const { from, to, at, missed } = move;
     // If a commit itself changes the rights, its changes to documents are part of the difference.
     const what = at.entry === null ? "edit" : "commit";
     const since = missed === undefined ? "" : `${missed.seq} ${missed.heldAt} ${missed.wantsDocuments}`;
     const key = `${from.spec.key} ${to.number} ${what} ${at.seq} ${at.clusterTime} ${at.published.after} ${since}`;
     const known = this.#reading.get(key);
-    if (known !== undefined) return known;
-    const reading = this.#read(move).finally(() => this.#reading.delete(key));
-    this.#reading.set(key, reading);
-    return reading;
+    if (known !== undefined) {
+      known.turn.join(account, isWanted);
+      return known.changes;
+    }
+    const turn = new Turn(account, isWanted);
+    const changes = this.#read(move, turn).finally(() => this.#reading.delete(key));
+    this.#reading.set(key, { turn, changes });
+    return changes;
   }
 
-  async #read(move: GrantMove): Promise<Change[] | null> {
+  async #read(move: GrantMove, turn: Turn): Promise<Change[] | null> {
     const { reader, timeline, snapshots, log } = this.#parts;
     // The commit may be part of a batch that is still being delivered, and its neighbours must be known first.
     while (!timeline.isSettled) await timeline.settles;
     try {
-      return await snapshots.runLimited(async () => {
+      return await snapshots.runShared(turn, async () => {
+        if (!turn.isWanted) return null;
         await snapshots.checkIndex(move.to);
         // A result that is kept in memory is read in its state just after the commit. If another commit has the same
         // time, no such state can be read.

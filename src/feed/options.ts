@@ -55,7 +55,15 @@ export const FeedLimits = z.strictObject({
     .min(1)
     .max(1_000)
     .default(8)
-    .describe("Snapshots read from MongoDB at the same time; further reads wait."),
+    .describe("Snapshots read from MongoDB at the same time; further reads wait, and users take turns."),
+  snapshotsPerUser: z
+    .int()
+    .min(1)
+    .max(1_000)
+    .default(4)
+    .describe(
+      "Share of snapshotConcurrency that the reads for one user may hold, always at least one less than all; further reads of this user wait.",
+    ),
   snapshotTimeMs: z
     .int()
     .min(1)

@@ -7,6 +7,7 @@ import { encodeDocumentInSteps } from "../match/encode-steps.ts";
 import { SMALL_BYTES } from "../match/steps.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import { tookTooLong } from "../source/snapshot-cursor.ts";
+import type { Account } from "./account.ts";
 import { Chunk, headOf } from "./chunk.ts";
 import { AFTER, type Position } from "./cursor.ts";
 import type { LiveQuery } from "./live-query.ts";
@@ -18,6 +19,7 @@ import type { HoldsBatches, SnapshotMemory } from "./snapshot-memory.ts";
 import type { OpenSnapshot, SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
 import { tooSlow } from "./too-slow.ts";
+import { Turn } from "./turn.ts";
 
 /** The limits of one snapshot; see the section `limits` of the configuration. */
 export interface SnapshotLimits {
@@ -44,7 +46,7 @@ export class SnapshotReading implements HoldsBatches {
   readonly clusterTime: bigint;
   /** The cursor in all batches. */
   readonly cursor: string;
-  readonly #runLimited: <T>(work: () => Promise<T>) => Promise<T>;
+  readonly #runLimited: SnapshotParts["runLimited"];
   #batches: Chunk[] = [];
   #dropped = 0;
   #heldBytes = 0;
@@ -68,7 +70,8 @@ export class SnapshotReading implements HoldsBatches {
   #documents = 0;
   #complete = false;
   #failed = false;
-  #advancing: Promise<void> | undefined;
+  /** The read of the next batch, and the users who wait for it. */
+  #advancing: { readonly turn: Turn; readonly done: Promise<void> } | undefined;
   #readers = 0;
 
   private constructor(
@@ -92,7 +95,7 @@ export class SnapshotReading implements HoldsBatches {
   }
 
   /**
-   * Opens the read and determines its cluster time.
+   * Opens the read and determines its cluster time. To be called in a turn.
    * @param after The read is of this cluster time or later.
    * @throws {TidewireError} `snapshot-too-large`; otherwise the server's own errors.
    */
@@ -102,15 +105,13 @@ export class SnapshotReading implements HoldsBatches {
     after: bigint,
     parts: SnapshotParts,
   ): Promise<SnapshotReading> {
-    return parts.runLimited(async () => {
-      // A result that is not of one cluster time needs all commits since before its read (`makeExact`).
-      const release = parts.timeline.history.hold();
-      try {
-        return await SnapshotReading.#open(liveQuery, mode, after, parts);
-      } finally {
-        release();
-      }
-    });
+    // A result that is not of one cluster time needs all commits since before its read (`makeExact`).
+    const release = parts.timeline.history.hold();
+    try {
+      return await SnapshotReading.#open(liveQuery, mode, after, parts);
+    } finally {
+      release();
+    }
   }
 
   static async #open(
@@ -193,26 +194,33 @@ export class SnapshotReading implements HoldsBatches {
 
   /**
    * Batch number `index`, starting at 0.
+   * @param account The user who waits for it. The wait is that of whichever reader is served first.
    * @returns `null` after the last one; `overtaken` if the batch was dropped.
    */
-  async batch(index: number): Promise<Chunk | null | "overtaken"> {
+  async batch(index: number, account: Account): Promise<Chunk | null | "overtaken"> {
     for (;;) {
       if (index < this.#dropped) return "overtaken";
       const chunk = this.#batches[index - this.#dropped];
       if (chunk !== undefined) return chunk;
       if (this.#complete) return null;
-      this.#advancing ??= this.#advance()
-        .catch((error: unknown) => {
-          this.#fail();
-          // Reading it again would take as long again, so the subscription ends.
-          if (tookTooLong(error)) throw tooSlow("the snapshot", this.#limits.snapshotTimeMs, error);
-          throw error;
-        })
-        .finally(() => {
-          this.#advancing = undefined;
-        });
-      await this.#advancing;
+      if (this.#advancing === undefined) this.#startToAdvance(new Turn(account));
+      else this.#advancing.turn.join(account);
+      await this.#advancing?.done;
     }
+  }
+
+  #startToAdvance(turn: Turn): void {
+    const done = this.#advance(turn)
+      .catch((error: unknown) => {
+        this.#fail();
+        // Reading it again would take as long again, so the subscription ends.
+        if (tookTooLong(error)) throw tooSlow("the snapshot", this.#limits.snapshotTimeMs, error);
+        throw error;
+      })
+      .finally(() => {
+        this.#advancing = undefined;
+      });
+    this.#advancing = { turn, done };
   }
 
   /** Compresses a batch, once for all who read it. The compressed form is kept as long as the batch. */
@@ -226,7 +234,7 @@ export class SnapshotReading implements HoldsBatches {
   }
 
   /** Completes one batch or the whole result. Encodes no more at a time than one batch contains. */
-  async #advance(): Promise<void> {
+  async #advance(turn: Turn): Promise<void> {
     for (;;) {
       for (let raw = this.#raw.pop(); raw !== undefined; raw = this.#raw.pop()) {
         const text =
@@ -251,7 +259,11 @@ export class SnapshotReading implements HoldsBatches {
         this.#close(true);
         return;
       }
-      this.#raw = (await this.#runLimited(() => cursor.next())).toReversed();
+      const batch = await this.#runLimited(turn, async () => {
+        if (this.#failed) throw leftAlone();
+        return cursor.next();
+      });
+      this.#raw = batch.toReversed();
     }
   }
 
@@ -259,7 +271,7 @@ export class SnapshotReading implements HoldsBatches {
     const slices = this.#newSlices();
     slices.begin();
     const text = await slices.through(encodeDocumentInSteps(raw, this.liveQuery.spec.projection, this.mode));
-    if (this.#failed) throw new Error("the last reader of the snapshot has left");
+    if (this.#failed) throw leftAlone();
     return text;
   }
 
@@ -308,6 +320,8 @@ export class SnapshotReading implements HoldsBatches {
   }
 }
 
+const leftAlone = () => new Error("the last reader of the snapshot has left");
+
 async function readRest(cursor: OpenSnapshot, raw: Uint8Array[]): Promise<Uint8Array[]> {
   // Not by `push(...batch)`: 16 MiB of small documents are more than a call may have arguments.
   for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next())
@@ -332,7 +346,7 @@ export interface SnapshotParts {
   /** The timeline. A window is loaded between two batches of commits. */
   readonly timeline: Timeline;
   /** Runs a read when it is its turn. The number of concurrent reads is limited to protect the database. */
-  readonly runLimited: <T>(work: () => Promise<T>) => Promise<T>;
+  readonly runLimited: <T>(turn: Turn, work: () => Promise<T>) => Promise<T>;
   /** Brings a result that changed while it was read, from `since` on, to its state at one later cluster time. */
   readonly makeExact: (
     liveQuery: LiveQuery,

@@ -10,6 +10,7 @@ import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
 import { tookTooLong } from "../source/snapshot-cursor.ts";
+import type { Account } from "./account.ts";
 import { UNKNOWN } from "./change.ts";
 import type { ClientCursors } from "./client-cursors.ts";
 import { type ExactReadingParts, makeExact } from "./exact-reading.ts";
@@ -23,6 +24,7 @@ import { SnapshotMemory } from "./snapshot-memory.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import { type SnapshotParts, SnapshotReading } from "./snapshot-reading.ts";
 import { tooSlow } from "./too-slow.ts";
+import { Turn } from "./turn.ts";
 
 /** A finished reading serves new readers until this many changes have followed. After that a new read is cheaper. */
 const CHANGES_SINCE_MAX = 1_000;
@@ -46,6 +48,23 @@ export interface SnapshotStoreParts extends ExactReadingParts {
   readonly metrics: Metrics;
 }
 
+/** A request for a snapshot. */
+export interface SnapshotRequest {
+  /** The user who waits for the read, among others (see `limits.snapshotsPerUser`). */
+  readonly account: Account;
+  /** Whether the snapshot is still wanted when it is its turn. */
+  readonly isWanted: () => boolean;
+  /** Charges a sorted result to the user for whom it is read. */
+  readonly charge: () => ReadingCharge;
+}
+
+/** A snapshot that is being opened, and the users who wait for it. */
+interface Opening {
+  readonly turn: Turn;
+  /** `null` if nobody wanted it any more when it was its turn. */
+  readonly reading: Promise<SnapshotReading | null>;
+}
+
 /**
  * The snapshots that are being read, and those read recently. Equal ones are read once for all subscribers. Together
  * they use at most `limits.snapshotCacheBytes` in addition to those being sent.
@@ -58,7 +77,7 @@ export class SnapshotStore {
   readonly #memory: SnapshotMemory;
   /** One for all readings, because each is kept for a while. */
   readonly #readingParts: Omit<SnapshotParts, "charge">;
-  readonly #opening = new Map<string, Promise<SnapshotReading>>();
+  readonly #opening = new Map<string, Opening>();
   /** In the order of reading, the newest last. */
   readonly #readings = new Map<string, { reading: SnapshotReading; untilMs: number }>();
 
@@ -66,7 +85,11 @@ export class SnapshotStore {
     this.#limits = limits;
     this.#indexes = new IndexCheck(parts.reader, parts.metrics);
     this.#parts = parts;
-    this.#reads = new Limiter(limits.snapshotConcurrency, parts.metrics.limitWaiting, "snapshotConcurrency");
+    const { snapshotConcurrency: most, snapshotsPerUser } = limits;
+    // One slot is left to others, also where an operator has lowered `snapshotConcurrency` alone.
+    const mostPerUser = Math.min(snapshotsPerUser, Math.max(1, most - 1));
+    const slots = { most, limit: "snapshotConcurrency", mostPerUser, limitPerUser: "snapshotsPerUser" };
+    this.#reads = new Limiter(slots, parts.metrics.limitWaiting);
     this.#memory = new SnapshotMemory(limits.snapshotBytes, () => parts.metrics.snapshotsShed.inc());
     const { reader, newSlices, cursors, timeline } = parts;
     this.#readingParts = {
@@ -77,7 +100,7 @@ export class SnapshotStore {
       limits,
       cursorOf: (clusterTime) => cursors.ofReading(clusterTime),
       timeline,
-      runLimited: (work) => this.runLimited(work),
+      runLimited: (turn, work) => this.runShared(turn, work),
       makeExact: (query, raw, from) => makeExact(query, raw, from, parts),
     };
   }
@@ -85,45 +108,57 @@ export class SnapshotStore {
   /**
    * Obtains a reading that can be sent from its first batch. Call `leave` on it when done.
    * @param since The reading is of this cluster time or later, because the reader may see the changes after it.
-   * @param charge Charges a sorted result to the user for whom it is read.
+   * @returns `null` if it was no longer wanted when it was its turn.
    * @throws {TidewireError} `unavailable`, `snapshot-too-large`
    */
   async open(
     liveQuery: LiveQuery,
     mode: ValueMode,
     since: bigint,
-    charge: () => ReadingCharge,
-  ): Promise<SnapshotReading> {
+    request: SnapshotRequest,
+  ): Promise<SnapshotReading | null> {
+    const { account, isWanted } = request;
     const key = keyOf(liveQuery, mode);
     const kept = this.#readings.get(key)?.reading;
     if (kept?.isJoinable === true && kept.clusterTime >= since && this.#isFresh(kept)) {
       return this.#join(kept, "shared");
     }
     for (let opening = this.#opening.get(key); opening !== undefined; opening = this.#opening.get(key)) {
-      const reading = await opening.catch((error: unknown) => {
+      opening.turn.join(account, isWanted);
+      const reading = await opening.reading.catch((error: unknown) => {
         // The exceeded budget of another user is no reason to refuse this one.
         if (error instanceof TidewireError && error.code === "too-many-subscriptions") return null;
         throw error;
       });
       if (reading?.isJoinable === true && reading.clusterTime >= since) return this.#join(reading, "shared");
     }
-    const started = this.#read(liveQuery, mode, since, charge).finally(() => {
-      if (this.#opening.get(key) === started) this.#opening.delete(key);
+    const turn = new Turn(account, isWanted);
+    const started = this.#read(liveQuery, mode, since, { turn, charge: request.charge }).finally(() => {
+      if (this.#opening.get(key)?.reading === started) this.#opening.delete(key);
     });
-    this.#opening.set(key, started);
+    this.#opening.set(key, { turn, reading: started });
     const reading = await started;
+    if (reading === null) return null;
     this.#forget(key);
     this.#readings.set(key, { reading, untilMs: Date.now() + this.#limits.lingerMs });
     return this.#join(reading, "read");
   }
 
-  /** Runs a read when it is its turn. The number of concurrent reads is limited to protect the database. */
-  runLimited<T>(work: () => Promise<T>): Promise<T> {
+  /**
+   * Runs a read when it is its turn. The number of concurrent reads is limited to protect the database.
+   * @param account The user for whom it is read; `null` if the service needs it for itself.
+   */
+  runLimited<T>(account: Account | null, work: () => Promise<T>): Promise<T> {
+    return this.runShared(new Turn(account), work);
+  }
+
+  /** Like `runLimited`, for a read that further users may join while it waits. */
+  runShared<T>(turn: Turn, work: () => Promise<T>): Promise<T> {
     const { snapshotReads } = this.#parts.metrics;
     return this.#reads.run(() => {
       snapshotReads.set(this.#reads.held);
       return work().finally(() => snapshotReads.set(this.#reads.held - 1));
-    });
+    }, turn);
   }
 
   /**
@@ -191,17 +226,21 @@ export class SnapshotStore {
     liveQuery: LiveQuery,
     mode: ValueMode,
     since: bigint,
-    charge: () => ReadingCharge,
-  ): Promise<SnapshotReading> {
+    { turn, charge }: { turn: Turn; charge: () => ReadingCharge },
+  ): Promise<SnapshotReading | null> {
     const { timeline, metrics } = this.#parts;
     const end = metrics.snapshotTime.startTimer();
     const parts: SnapshotParts = { ...this.#readingParts, charge };
     for (let attempt = 1; ; attempt++) {
       try {
-        await this.runLimited(() => this.checkIndex(liveQuery));
-        // Not before the head, so that the snapshot is never behind the stream.
-        const { headTime } = timeline;
-        return await SnapshotReading.open(liveQuery, mode, headTime > since ? headTime : since, parts);
+        return await this.runShared(turn, async () => {
+          // The subscribers may have left while the read waited.
+          if (!turn.isWanted) return null;
+          await this.checkIndex(liveQuery);
+          // Not before the head, so that the snapshot is never behind the stream.
+          const { headTime } = timeline;
+          return SnapshotReading.open(liveQuery, mode, headTime > since ? headTime : since, parts);
+        });
       } catch (error) {
         if (!isMongoFailure(error)) throw error;
         if (tookTooLong(error)) throw tooSlow("the snapshot", this.#limits.snapshotTimeMs, error);

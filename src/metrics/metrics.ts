@@ -6,7 +6,12 @@ import { Tally } from "./tally.ts";
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 /** The options of `limits` whose slots snapshots and catch-ups wait for. */
-const LIMITS_WITH_SLOTS = ["snapshotConcurrency", "snapshotsPerConnection", "catchUpStreams"] as const;
+const LIMITS_WITH_SLOTS = [
+  "snapshotConcurrency",
+  "snapshotsPerUser",
+  "snapshotsPerConnection",
+  "catchUpStreams",
+] as const;
 
 /** Every gauge of the service, in the order of the data flow. Rules as for `COUNTERS`. */
 const GAUGES = {

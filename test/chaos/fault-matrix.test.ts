@@ -46,7 +46,7 @@ let directory: string;
 // All at once, as most of the time is spent waiting; each test waits for its own.
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "tidewire-faults-"));
-  const limiter = new Limiter(AT_A_TIME);
+  const limiter = new Limiter({ most: AT_A_TIME });
   for (const each of runs) {
     const outcome = limiter.run(async () => run(each, await mkdtemp(join(directory, "run-"))));
     outcome.catch(() => {}); // Its test will see.

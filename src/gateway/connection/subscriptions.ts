@@ -197,9 +197,8 @@ export class Subscriptions implements Iterable<Subscription> {
    */
   snapshotTurn(): Promise<() => void> {
     this.#snapshotTurns ??= new Limiter(
-      this.#snapshotsMost,
+      { most: this.#snapshotsMost, limit: "snapshotsPerConnection" },
       this.#metrics.limitWaiting,
-      "snapshotsPerConnection",
     );
     return this.#snapshotTurns.acquire();
   }

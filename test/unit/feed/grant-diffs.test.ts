@@ -1,8 +1,10 @@
 import { MongoNetworkError } from "mongodb";
 import { expect, test } from "vitest";
+import { Account } from "../../../src/feed/account.ts";
 import { canMove, type GrantMove } from "../../../src/feed/grant-diff.ts";
 import { GrantDiffs } from "../../../src/feed/grant-diffs.ts";
 import type { LiveQuerySpec } from "../../../src/feed/live-query-spec.ts";
+import { FeedLimits } from "../../../src/feed/options.ts";
 import { Slices } from "../../../src/feed/slices.ts";
 import { recordingLog } from "../../support/node.ts";
 import { follow } from "../../support/recorder.ts";
@@ -29,7 +31,7 @@ async function start(
     reader,
     timeline: feed.timeline,
     cursors: feed.cursors,
-    snapshots: { runLimited: (work) => work(), checkIndex: async () => {} },
+    snapshots: { runShared: (_turn, work) => work(), checkIndex: async () => {} },
     detached: () => old,
     log,
     newSlices,
@@ -40,9 +42,13 @@ async function start(
     at: feed.cursors.grantPoint(null),
     held,
   });
-  const typesOf = async (given = move()) => (await grants.read(given))?.map(({ type }) => type) ?? null;
+  const typesOf = async (given = move()) =>
+    (await grants.read(given, USER, always))?.map(({ type }) => type) ?? null;
   return { reader, feed, accept, grants, old, now, move, typesOf, warnings };
 }
+
+const USER = new Account(FeedLimits.parse({}), () => {});
+const always = () => true;
 
 const ROOM_A = specOf({ room: "a" });
 const ROOM_B = specOf({ room: "b" });
@@ -90,7 +96,7 @@ test("documents that the commit itself touched follow from their images, under t
 test("clients whose rights change alike at one point share one read", async () => {
   const { reader, grants, move } = await start(ROOM_A, ROOM_B);
   const given = move();
-  const [one, two] = await Promise.all([grants.read(given), grants.read(given)]);
+  const [one, two] = await Promise.all([grants.read(given, USER, always), grants.read(given, USER, always)]);
   expect(two).toBe(one);
   expect(reader.reads).toHaveLength(2);
 });
@@ -105,7 +111,7 @@ test("where MongoDB does not answer, the result is read again; a bug stays an er
   reader.answer = () => {
     throw new TypeError("a bug");
   };
-  await expect(grants.read(move())).rejects.toThrow("a bug");
+  await expect(grants.read(move(), USER, always)).rejects.toThrow("a bug");
 });
 
 test("a client that comes back receives the result of what it missed, not the changes one by one", async () => {

@@ -16,7 +16,7 @@ test("limits.catchUpStreams: opens at most this many streams, and later requests
       yield { commits: [], through: from, resumeToken: undefined, invalidated: undefined };
     }
   }
-  const reads = new OplogReads(open, new Limiter(2), (count) => held.push(count));
+  const reads = new OplogReads(open, new Limiter({ most: 2 }), (count) => held.push(count));
   const ask = (clusterTime: bigint) => reads.request({ clusterTime, within: BEFORE }, codec);
   const first = await ask(10n);
   const second = await ask(20n);
@@ -44,7 +44,7 @@ function failingAt(failures: Map<bigint, Error>) {
     }
   }
   const held: number[] = [];
-  const reads = new OplogReads(open, new Limiter(2), (count) => held.push(count), 10);
+  const reads = new OplogReads(open, new Limiter({ most: 2 }), (count) => held.push(count), 10);
   return { opened, held, reads };
 }
 

@@ -1,6 +1,7 @@
 import { MongoNetworkError, MongoServerError } from "mongodb";
 import { pino } from "pino";
 import { expect, test } from "vitest";
+import { Account } from "../../../src/feed/account.ts";
 import { ClientCursors } from "../../../src/feed/client-cursors.ts";
 import { deferred } from "../../../src/feed/deferred.ts";
 import type { LiveQuery } from "../../../src/feed/live-query.ts";
@@ -14,6 +15,8 @@ import { appendTo, commitOf, FROM, newTimeline, specOf } from "./feed-parts.ts";
 import { ScriptedReader } from "./scripted-reader.ts";
 
 const FREE = () => ({ add: () => {}, sub: () => {}, release: () => {} });
+const newUser = () => new Account(FeedLimits.parse({}), () => {});
+const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 /** A store, and an unsorted live query of which the log reaches back to `logFrom` and holds `changes`. */
 function start(limits: Partial<FeedLimits> = {}) {
@@ -32,15 +35,40 @@ function start(limits: Partial<FeedLimits> = {}) {
   });
   const log = { entries: [] as { changes: unknown }[] };
   // A store and a reading need no more.
-  const liveQuery = {
-    number: 1,
-    spec: specOf(),
-    snapshotQuery: {},
-    state: { isStateless: true },
-    after: () => log.entries,
-  } as unknown as LiveQuery;
-  const open = (since = 0n) => store.open(liveQuery, "json", since, FREE);
-  return { store, reader, timeline, log, open };
+  const queryOf = (number: number, collection = "orders") =>
+    ({
+      number,
+      spec: specOf(),
+      snapshotQuery: { collection },
+      state: { isStateless: true },
+      after: () => log.entries,
+    }) as unknown as LiveQuery;
+  const ask = (number: number, account = newUser(), isWanted = () => true, since = 0n) =>
+    store.open(queryOf(number, `of ${number}`), "json", since, { account, isWanted, charge: FREE });
+  const open = async (since = 0n) => {
+    const reading = await ask(1, newUser(), () => true, since);
+    if (reading === null) throw new Error("it is wanted");
+    return reading;
+  };
+  return { store, reader, timeline, log, open, ask };
+}
+
+/** Holds every read until `finish` is called for it, with the number of its live query. */
+function holdReads(reader: ScriptedReader) {
+  const held = new Map<string, () => void>();
+  reader.answer = async ({ query }) => {
+    const done = deferred();
+    held.set(query.collection, () => done.resolve());
+    await done.promise;
+    return [];
+  };
+  const finish = async (number: number) => {
+    held.get(`of ${number}`)?.();
+    held.delete(`of ${number}`);
+    await settled();
+  };
+  const started = () => reader.reads.map(({ query }) => Number(query.collection.slice("of ".length)));
+  return { started, finish };
 }
 
 test("equal snapshots are read once, for those who ask together and for those who ask later", async () => {
@@ -133,4 +161,76 @@ test("limits.snapshotDocuments: refuses a larger result, and leaves nothing open
     details: { limit: "snapshotDocuments", value: 2 },
   });
   expect(other.reader.openReads).toBe(0);
+});
+
+test("limits.snapshotsPerUser: one user with many snapshots leaves slots to others, who wait for none of them", async () => {
+  const { reader, ask } = start({ snapshotConcurrency: 3, snapshotsPerUser: 2 });
+  const { started, finish } = holdReads(reader);
+  const busy = newUser();
+  const all = [1, 2, 3, 4, 5].map((number) => ask(number, busy));
+  await settled();
+  // A free slot remains, and the user still does not receive it.
+  expect(started()).toEqual([1, 2]);
+  all.push(ask(10));
+  await settled();
+  expect(started()).toEqual([1, 2, 10]);
+  await finish(1);
+  expect(started()).toEqual([1, 2, 10, 3]);
+  for (const number of [2, 3, 4, 5, 10]) await finish(number);
+  await Promise.all(all);
+});
+
+test("limits.snapshotsPerUser: leaves one slot to others, even where it is above limits.snapshotConcurrency", async () => {
+  const { reader, ask } = start({ snapshotConcurrency: 2, snapshotsPerUser: 4 });
+  const { started, finish } = holdReads(reader);
+  const busy = newUser();
+  const all = [ask(1, busy), ask(2, busy), ask(10)];
+  await settled();
+  expect(started()).toEqual([1, 10]);
+  for (const number of [1, 2, 10]) await finish(number);
+  await Promise.all(all);
+});
+
+test("users take turns, so the snapshots of one user do not wait for the queue of another", async () => {
+  const { reader, ask } = start({ snapshotConcurrency: 1 });
+  const { started, finish } = holdReads(reader);
+  const busy = newUser();
+  const all = [1, 2, 3, 4].map((number) => ask(number, busy));
+  await settled();
+  const other = newUser();
+  all.push(ask(10, other), ask(11, other));
+  for (const number of [1, 2, 10, 3, 11, 4]) await finish(number);
+  expect(started()).toEqual([1, 2, 10, 3, 11, 4]);
+  await Promise.all(all);
+});
+
+test("a user who asks for a snapshot that another user waits for does not wait in the queue of that user", async () => {
+  const { reader, ask } = start({ snapshotConcurrency: 1 });
+  const { started, finish } = holdReads(reader);
+  const busy = newUser();
+  const all = [1, 2, 3, 4].map((number) => ask(number, busy));
+  await settled();
+  const shared = ask(4);
+  await finish(1);
+  await finish(2);
+  expect(started()).toEqual([1, 2, 4]);
+  await finish(4);
+  expect(await shared).not.toBeNull();
+  await finish(3);
+  expect(await all[3]).toBe(await shared);
+});
+
+test("a snapshot that nobody wants any more when it is its turn is not read", async () => {
+  const { reader, ask } = start({ snapshotConcurrency: 1 });
+  const { started, finish } = holdReads(reader);
+  let isWanted = true;
+  const all = [ask(1), ask(2, newUser(), () => isWanted), ask(3, newUser(), () => isWanted), ask(3)];
+  await settled();
+  isWanted = false;
+  for (const number of [1, 2, 3]) await finish(number);
+  // Another subscriber still wants the third one.
+  expect(started()).toEqual([1, 3]);
+  const [, second, third, shared] = await Promise.all(all);
+  expect(second).toBeNull();
+  expect(third).toBe(shared);
 });

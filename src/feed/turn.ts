@@ -1,0 +1,43 @@
+/**
+ * On whose behalf a read waits for a slot. Several users may share one read, so it is served as soon as it would be any
+ * one of theirs: a user who joins the read of another must not wait in that user's queue.
+ */
+import type { Account } from "./account.ts";
+
+/** A user who waits for slots; `null` stands for the service itself, which waits like one more user. */
+export type Payer = Account | null;
+
+/** The wait for one read. May be used for several slots, one after the other. */
+export class Turn {
+  readonly #payers = new Set<Payer>();
+  readonly #wishes: (() => boolean)[] = [];
+  #onJoin: ((payer: Payer) => void) | null = null;
+
+  /** @param isWanted Whether the user still wants the read when it is served. */
+  constructor(payer: Payer = null, isWanted: () => boolean = () => true) {
+    this.#payers.add(payer);
+    this.#wishes.push(isWanted);
+  }
+
+  get payers(): ReadonlySet<Payer> {
+    return this.#payers;
+  }
+
+  /** Whether at least one of its users still wants the read. */
+  get isWanted(): boolean {
+    return this.#wishes.some((isWanted) => isWanted());
+  }
+
+  /** One more user wants the read. */
+  join(payer: Payer, isWanted: () => boolean = () => true): void {
+    this.#wishes.push(isWanted);
+    if (this.#payers.has(payer)) return;
+    this.#payers.add(payer);
+    this.#onJoin?.(payer);
+  }
+
+  /** For the limiter in which it waits: `onJoin` is called for each user who joins meanwhile. */
+  whileWaiting(onJoin: ((payer: Payer) => void) | null): void {
+    this.#onJoin = onJoin;
+  }
+}
