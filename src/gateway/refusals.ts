@@ -16,6 +16,7 @@ const TEXTS: Readonly<Record<string, string>> = {
   host: "refused a request: server.hosts does not list the name by which it was sent",
   origin: "refused a page: server.origins does not list its origin",
   subprotocol: "refused a WebSocket: the client offers no supported subprotocol",
+  query: "refused a WebSocket of Socket.IO: its URL has a parameter twice, or a #",
   "connect-rate":
     "refused a connection: too many new ones (limits.connectRate, limits.connectRatePerAddress)",
   "user-limit": "refused a connection: its user has too many (limits.connectionsPerUser)",

@@ -124,6 +124,8 @@ export class Upgrades {
       const text = `none of the offered subprotocols is supported; supported are: ${SUBPROTOCOL}`;
       return { status: "400 Bad Request", reason: "subprotocol", text };
     }
+    const problem = socketIo?.problemOf(request) ?? null;
+    if (problem !== null) return { status: "400 Bad Request", reason: "query", text: problem };
     // A session that changes to a WebSocket was counted when it began.
     if (socketIo?.isCounted(request)) return null;
     const over = this.#admission.overRate(address, nowMs);

@@ -29,6 +29,7 @@ import { answerError } from "../transports/http-exchange.ts";
 import { NO_CLOSE_FRAME } from "../transports/ws.ts";
 import { SocketIoEvents, SocketIoTransport } from "./socketio.ts";
 import { type Acknowledge, Acknowledgements } from "./socketio-acks.ts";
+import { checkPolling, queryOf } from "./socketio-query.ts";
 import { type SocketIoMember, SocketIoSession } from "./socketio-session.ts";
 
 /** The parts that `server.socketio` needs in addition to the options. */
@@ -117,6 +118,17 @@ export class SocketIoEndpoint {
     return PATHS.has(url.split("?")[0] ?? "");
   }
 
+  /** Why the URL of an upgrade is refused, before anything else reads it; `null` if it has one meaning. */
+  problemOf(request: IncomingMessage): string | null {
+    try {
+      queryOf(request);
+      return null;
+    } catch (error) {
+      if (error instanceof TidewireError) return error.message;
+      throw error;
+    }
+  }
+
   /** Whether an upgrade belongs to a session that was admitted, and is its first one. */
   isCounted(request: IncomingMessage): boolean {
     return this.#sessionOf(request)?.hasTriedUpgrade === false;
@@ -148,7 +160,7 @@ export class SocketIoEndpoint {
   }
 
   #handOver(request: IncomingMessage, response: ServerResponse): void {
-    checkPolling(request);
+    checkPolling(queryOf(request));
     const session = this.#sessionOf(request);
     if (session === undefined)
       chargeConnect(this.#admission, this.#admission.addressOf(request), this.#context);
@@ -159,9 +171,10 @@ export class SocketIoEndpoint {
     else handOver();
   }
 
-  #sessionOf({ url = "" }: IncomingMessage): SocketIoSession | undefined {
-    const sid = new URLSearchParams(url.slice(url.indexOf("?") + 1)).get("sid");
-    return sid === null ? undefined : this.#sessions.get(sid);
+  /** @throws {TidewireError} `bad-request` if the request can be read in two ways. */
+  #sessionOf(request: IncomingMessage): SocketIoSession | undefined {
+    const { sid } = queryOf(request);
+    return sid === undefined ? undefined : this.#sessions.get(sid);
   }
 
   /**
@@ -293,16 +306,6 @@ export class SocketIoEndpoint {
     if (view.context.rules.collections.size > 0) this.#views.set(namespace, view);
     return view;
   }
-}
-
-/**
- * Refuses JSONP, which would let a page of any origin read answers, because scripts are exempt from the same-origin
- * policy.
- * @throws {TidewireError} `bad-request`
- */
-function checkPolling({ url = "" }: IncomingMessage): void {
-  if (!new URLSearchParams(url.slice(url.indexOf("?") + 1)).has("j")) return;
-  throw new TidewireError("bad-request", "polling by JSONP (the parameter j) is not served", { path: "j" });
 }
 
 /**

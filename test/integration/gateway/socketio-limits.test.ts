@@ -8,6 +8,7 @@ import { COLLECTIONS, type Item } from "../../support/http-service.ts";
 import { metricOf } from "../../support/metric.ts";
 import { signToken, startTestService, type TestServiceOptions } from "../../support/service.ts";
 import { SocketIoClient, type SocketIoOptions } from "../../support/socketio-client.ts";
+import { SocketIoPoller } from "../../support/socketio-poller.ts";
 import { usedBytes } from "../../support/used-bytes.ts";
 
 const PATIENCE = { timeout: 60_000 };
@@ -42,47 +43,6 @@ async function start(options: Partial<TestServiceOptions> = {}) {
 function rawSocketOf(client: SocketIoClient): Socket {
   const { ws } = client.socket.io.engine.transport as unknown as { ws: { _socket: Socket } }; // the library's own
   return ws._socket;
-}
-
-/** A client of the engine's polls that sends only the requests of the test. */
-class Poller {
-  readonly #base: string;
-  readonly #sid: string;
-
-  private constructor(base: string, sid: string) {
-    this.#base = base;
-    this.#sid = sid;
-  }
-
-  static async open(base: string): Promise<Poller> {
-    const answer = await fetch(`${base}/socket.io/?EIO=4&transport=polling`);
-    if (answer.status !== 200) throw new Error(`${answer.status} ${await answer.text()}`);
-    const { sid } = JSON.parse((await answer.text()).slice(1));
-    return new Poller(base, sid);
-  }
-
-  get url(): string {
-    return `${this.#base}/socket.io/?EIO=4&transport=polling&sid=${this.#sid}`;
-  }
-
-  /** Packets that wait, one text each. */
-  async poll(): Promise<string[]> {
-    const answer = await fetch(this.url);
-    if (answer.status !== 200) throw new Error(`${answer.status} ${await answer.text()}`);
-    return (await answer.text()).split("\x1e");
-  }
-
-  /** Polls until a packet comes that begins so. */
-  async until(start: string): Promise<string> {
-    for (;;) {
-      const packet = (await this.poll()).find((text) => text.startsWith(start));
-      if (packet !== undefined) return packet;
-    }
-  }
-
-  async post(body: string): Promise<number> {
-    return (await fetch(this.url, { method: "POST", body })).status;
-  }
 }
 
 const PAD = "x".repeat(20_000);
@@ -150,8 +110,8 @@ async function settled(count: () => Promise<number>): Promise<void> {
 }
 
 /** Polls, has joined the default namespace, and follows all that there is. */
-async function pollBoard(base: string): Promise<Poller> {
-  const poller = await Poller.open(base);
+async function pollBoard(base: string): Promise<SocketIoPoller> {
+  const poller = await SocketIoPoller.open(base);
   await poller.post(`40${JSON.stringify({ token: await signToken({ sub: "u1" }) })}`);
   await poller.until("40");
   await poller.post('42["subscribe",{"collection":"board"}]');
@@ -212,7 +172,7 @@ test("[6] a second WebSocket for a session is refused, and does not hide the fir
   const { base, service } = await start({
     limits: { outboxBytes: "64KiB", requestsPerSecond: 1e6, requestBurst: 1e6 },
   });
-  const { url } = await Poller.open(base);
+  const { url } = await SocketIoPoller.open(base);
   const upgrade = async () => {
     const socket = new WebSocket(url.replace("http", "ws").replace("polling", "websocket"));
     onTestFinished(() => socket.terminate());
@@ -249,7 +209,7 @@ test("[G6] handshakes by polls and by WebSockets, and namespaces that are joined
   onTestFinished(() => second.close());
   // A session that exists may change to a WebSocket.
   await joined("u1", { transports: ["polling", "websocket"] });
-  const poller = await Poller.open(base);
+  const poller = await SocketIoPoller.open(base);
   const token = await signToken({ sub: "u1" });
   expect(await poller.post(`40${JSON.stringify({ token })}`)).toBe(200);
   await poller.post(`40/other,${JSON.stringify({ token })}`);
@@ -277,8 +237,8 @@ test("[G6] sessions that join nothing count as connections, and are ended at hel
     limits: { connectionsPerAddress: 2 },
     auth: { helloTimeout: "2s" },
   });
-  const idle = [await Poller.open(base), await Poller.open(base)];
-  const third = await Poller.open(base);
+  const idle = [await SocketIoPoller.open(base), await SocketIoPoller.open(base)];
+  const third = await SocketIoPoller.open(base);
   await expect(third.poll()).rejects.toThrow("Session ID unknown");
   for (const poller of idle) await poller.poll().catch(() => {});
   await expect.poll(() => idle[0]!.poll().catch(String), PATIENCE).toContain("Session ID unknown");

@@ -72,7 +72,7 @@ test("Socket.IO's polling by JSONP is refused, for a new session and for one tha
   const { base } = await startHttpService({ server: { socketio: true } });
   const open = await fetch(`${base}/socket.io/?EIO=4&transport=polling`);
   const { sid } = JSON.parse((await open.text()).slice(1));
-  for (const more of ["&j=0", "&j=", "&j=1&j=2", `&j=0&sid=${sid}`]) {
+  for (const more of ["&j=0", "&j=", `&j=0&sid=${sid}`]) {
     const answer = await fetch(`${base}/socket.io/?EIO=4&transport=polling${more}`);
     expect([more, answer.status]).toEqual([more, 400]);
     expect(await answer.json()).toMatchObject({ type: "error", code: "bad-request", details: { path: "j" } });
