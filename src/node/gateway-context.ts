@@ -1,3 +1,4 @@
+import { createRequire } from "node:module";
 import { toleranceOf } from "../auth/options.ts";
 import type { Config } from "../config/config.ts";
 import { SharedCompression } from "../feed/shared-compression.ts";
@@ -88,7 +89,10 @@ async function socketIoOf({ server, mongodb }: Config): Promise<SocketIoOptions 
   if (!server.socketio) return null;
   try {
     const { Server } = await import("socket.io");
-    return { Server, database: mongodb.database };
+    // A dependency of the library alone, so a package manager may have put it where only the library finds it.
+    const requireBySocketIo = createRequire(createRequire(import.meta.url).resolve("socket.io"));
+    const parser: SocketIoOptions["parser"] = requireBySocketIo("socket.io-parser");
+    return { Server, parser, database: mongodb.database };
   } catch (cause) {
     const text =
       "server.socketio needs a package that is not installed: npm install socket.io@4, or set it to false";

@@ -51,6 +51,8 @@ const HANDLES_ITS_OWN: Readonly<Record<string, RegExp>> = {
   // These forget and end a thread, and neither can fail.
   "config/run-thread.ts":
     /^(?:"exit", \(\) => void take\(waiting\.find|\(\) => void take\(kept\)\?\.terminate\(\), KEPT_MS$)/,
+  // The library catches the error of this one, and closes the session.
+  "gateway/socketio/socketio-parser.ts": /^"decoded", checkParts$/,
   // This resolves the promise of a request that waits.
   "admin/api/plan-handler.ts": /^"close", \(\) => gone\.abort\(\)$/,
   // A line that cannot be parsed is itself the complaint.

@@ -29,6 +29,7 @@ import { answerError } from "../transports/http-exchange.ts";
 import { NO_CLOSE_FRAME } from "../transports/ws.ts";
 import { SocketIoEvents, SocketIoTransport } from "./socketio.ts";
 import { type Acknowledge, Acknowledgements } from "./socketio-acks.ts";
+import { boundedParser, type SocketIoParser } from "./socketio-parser.ts";
 import { checkPolling, queryOf } from "./socketio-query.ts";
 import { type SocketIoMember, SocketIoSession } from "./socketio-session.ts";
 
@@ -36,6 +37,8 @@ import { type SocketIoMember, SocketIoSession } from "./socketio-session.ts";
 export interface SocketIoOptions {
   /** Of the package `socket.io`, which is installed only if it is wanted. */
   readonly Server: typeof Server;
+  /** The parser that the package uses. */
+  readonly parser: SocketIoParser;
   /** The database of the default namespace. */
   readonly database: string;
 }
@@ -73,7 +76,7 @@ export class SocketIoEndpoint {
   readonly #views = new Map<string, View>();
 
   constructor(
-    { Server, database }: SocketIoOptions,
+    { Server, parser, database }: SocketIoOptions,
     context: GatewayContext,
     admission: Admission,
     gateway: SocketIoGateway,
@@ -85,6 +88,7 @@ export class SocketIoEndpoint {
     const { server, limits, auth } = context;
     this.#io = new Server({
       serveClient: false,
+      parser: boundedParser(parser),
       connectTimeout: auth.helloTimeoutMs,
       cleanupEmptyChildNamespaces: true,
       maxHttpBufferSize: limits.messageBytes,
