@@ -128,7 +128,8 @@ export class Partition implements Holder {
     const removed = this.#removed;
     this.#removed = [];
     await store.erase(removed, fence).catch((error: unknown) => {
-      this.#removed.push(...removed);
+      // Not by `push(...removed)`: while MongoDB is away, more may be removed than a call may have arguments.
+      this.#removed = [...removed, ...this.#removed];
       throw error;
     });
     await this.#save(true);

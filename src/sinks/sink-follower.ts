@@ -160,7 +160,9 @@ class Following {
     const position = input.resumeFrom === null ? null : { cursor: input.resumeFrom, ticket: this.#ticket };
     // A position after the difference would promise that no message waits any more that says what the rights forbid.
     const isDifference = this.#awaitsDifference && position !== null;
-    if (rows !== null && this.#awaitsSnapshot) messages.push(...this.#goneRows(rows, messages, position));
+    // Not by `push(...gone)`: an aggregate has almost as many rows as a call may have arguments.
+    if (rows !== null && this.#awaitsSnapshot)
+      for (const gone of this.#goneRows(rows, messages, position)) messages.push(gone);
     await rows?.note(messages);
     const last = messages.pop();
     for (const message of messages) await run.take(message, null);
