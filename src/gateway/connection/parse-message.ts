@@ -31,11 +31,21 @@ const storable = (max: number) =>
     .max(max)
     .refine((text) => !LONE_SURROGATE.test(text), { error: "expected well-formed Unicode" });
 
+/**
+ * Levels of `data`, which is itself the second level of a document. MongoDB promises to store 100, and refuses all writes that it
+ * receives together if one of them has too many.
+ */
+const DATA_LEVELS = 99;
+
 /** Data of a client that is stored. Names that begin with $ mean something to MongoDB. */
-const data = z.custom<Readonly<Record<string, unknown>>>(
-  (value) => typeof value === "object" && value !== null && !Array.isArray(value) && hasPlainNames(value),
-  { error: "expected an object without names that begin with $" },
-);
+const data = z
+  .custom<Readonly<Record<string, unknown>>>(
+    (value) => typeof value === "object" && value !== null && !Array.isArray(value) && hasPlainNames(value),
+    { error: "expected an object without names that begin with $" },
+  )
+  .refine((value) => nestsAtMost(value, DATA_LEVELS), {
+    error: `nests deeper than ${DATA_LEVELS} levels, the most that MongoDB stores`,
+  });
 
 /** The depth is limited where the message is read. */
 function hasPlainNames(value: unknown): boolean {
@@ -44,6 +54,11 @@ function hasPlainNames(value: unknown): boolean {
   return Object.entries(value).every(
     ([name, item]) => !name.startsWith("$") && !name.includes("\0") && hasPlainNames(item),
   );
+}
+
+function nestsAtMost(value: unknown, levels: number): boolean {
+  if (typeof value !== "object" || value === null) return true;
+  return levels > 0 && Object.values(value).every((item) => nestsAtMost(item, levels - 1));
 }
 
 /** Passed on unchanged, because the aggregate has its own parser as well. */

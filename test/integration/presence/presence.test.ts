@@ -1,6 +1,7 @@
 /** Presence on one node: who may enter, what followers see, and how an entry ends. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
+import { ask } from "../../support/http-client.ts";
 import { change, changesOf, enter, PATIENCE, startPresence } from "../../support/presence.ts";
 import { signToken, startTestService } from "../../support/service.ts";
 import { SocketIoClient } from "../../support/socketio-client.ts";
@@ -69,6 +70,44 @@ test("[3.5] data of any shape is stored as it is, and names that MongoDB would i
   for (const bad of [{ $set: 1 }, { a: [{ $date: "2026-01-01" }] }, [], "text", null])
     expect(await enter(ada, "r1", { id: "bad", data: bad })).toMatchObject({ code: "bad-request" });
   expect(await enter(ada, "r\ud800", { id: "bad" })).toMatchObject({ code: "bad-request" });
+});
+
+/** Objects in one another. */
+const nested = (levels: number): object =>
+  JSON.parse(`${'{"a":'.repeat(levels - 1)}{}${"}".repeat(levels - 1)}`);
+
+test("[3.5] data that nests deeper than MongoDB stores is refused, and those who enter at the same time are not affected", async () => {
+  const { connect, follow, entries, service } = await startPresence({
+    limits: { messageDepth: 1_000 },
+    presence: { rules: [{ name: "anyone", allow: { dataBytes: "16KiB" } }] },
+  });
+  const follower = await follow("r1");
+  const clients = await Promise.all(["deepest", "u1", "u2", "u3"].map((sub) => connect({ sub })));
+  const [deepest, ...others] = clients as [(typeof clients)[0], ...typeof clients];
+  for (const levels of [400, 190, 100, 900]) {
+    const answers = await Promise.all([
+      enter(deepest, "r1", { data: nested(levels) }),
+      ...others.map((other) => enter(other, "r1", { data: { levels } })),
+    ]);
+    expect([levels, answers]).toMatchObject([
+      levels,
+      [
+        { code: "bad-request", details: { problems: [{ path: "data" }] } },
+        ...others.map(() => ({ type: "entered" })),
+      ],
+    ]);
+  }
+  expect(await entries.countDocuments({ "data.levels": 900 })).toBe(3);
+  const from = follower.received.length;
+  expect(await enter(deepest, "r1", { data: nested(99) })).toMatchObject({ type: "entered" });
+  expect((await change(follower, "added", from))["doc"]).toMatchObject({ user: "deepest", data: nested(99) });
+  const url = (levels: number) =>
+    `http://127.0.0.1:${service.address.port}/v1/enter?room=r2&tab=t&data=${JSON.stringify(nested(levels))}`;
+  const Authorization = `Bearer ${await signToken({ sub: "polls" })}`;
+  const statuses = [99, 100].map(
+    async (levels) => (await ask("POST", url(levels), { Authorization })).status,
+  );
+  expect(await Promise.all(statuses)).toEqual([200, 400]);
 });
 
 test("[3.5] refuses clients without a user, rooms without a rule, and too much of anything, each on both sides", async () => {

@@ -81,6 +81,10 @@ test.each(["toString", "__proto__", "constructor", "HELLO", "", 1, null])("%j is
 
 test("both sides of every limit on a field", () => {
   const subscribe = (more: object) => ({ type: "subscribe", id: "a", collection: "c", ...more });
+  const enter = (levels: number) => {
+    const data = JSON.parse(`${'{"a":'.repeat(levels - 1)}{}${"}".repeat(levels - 1)}`);
+    return { type: "enter", id: "a", room: "r", tab: "t", data };
+  };
   const limits: readonly (readonly [unknown, unknown])[] = [
     [subscribe({ id: "x".repeat(64) }), subscribe({ id: "x".repeat(65) })],
     [subscribe({ id: "x" }), subscribe({ id: "" })],
@@ -92,6 +96,8 @@ test("both sides of every limit on a field", () => {
     [subscribe({ sort: [["a", 1]], limit: 1 }), subscribe({ limit: 1 })],
     [subscribe({ sort: [["a", 1]], limit: 1 }), subscribe({ sort: [["a", 1]], limit: 1, snapshot: false })],
     [subscribe({ cursor: "c" }), subscribe({ ticket: "t" })],
+    // A document of MongoDB has 100 levels, and this one is the first.
+    [enter(99), enter(100)],
     [
       { type: "ping", nonce: "x".repeat(200) },
       { type: "ping", nonce: "x".repeat(201) },
