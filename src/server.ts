@@ -30,6 +30,7 @@ import { openState, type SharedState } from "./node/shared-state.ts";
 import { startSinks } from "./node/start-sinks.ts";
 import { tracingOf } from "./node/tracing-of.ts";
 import { StartPatience } from "./source/start-patience.ts";
+import { loggedError } from "./terminal/logged-error.ts";
 
 /** A running node, without its listeners. */
 interface Running {
@@ -89,7 +90,7 @@ export interface NodeOptions {
  */
 export async function startService(
   config: Config,
-  log: Logger = pino(config.log),
+  log: Logger = pino({ ...config.log, serializers: { err: loggedError } }),
   extraRoutes: ExtraRoutes = () => false,
 ): Promise<Service> {
   // These come before any connection, because a missing package would otherwise be reported only after the wait for a

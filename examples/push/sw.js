@@ -7,7 +7,8 @@ self.addEventListener("push", (event) => {
 
 self.addEventListener("notificationclick", (event) => {
   event.notification.close();
-  event.waitUntil(show(new URL(event.notification.data.url, self.location.origin)));
+  const target = new URL(event.notification.data.url, self.location.origin);
+  if (target.origin === self.location.origin) event.waitUntil(show(target));
 });
 
 async function show(target) {

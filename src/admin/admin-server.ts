@@ -6,6 +6,8 @@ import { createSmallServer, type Listening } from "../gateway/http/listener.ts";
 import type { ServerOptions } from "../gateway/options.ts";
 import { FaultLog } from "../metrics/fault-log.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import { AccessLog } from "./access/access-log.ts";
+import type { Admin } from "./access/admin.ts";
 import { AdminAccess, AdminRefusal } from "./access/admin-access.ts";
 import { Credentials } from "./access/credentials.ts";
 import { OneTimeToken } from "./access/one-time-token.ts";
@@ -62,6 +64,8 @@ export interface AdminListener {
   readonly loginUrl: (address: Listening) => string | null;
 }
 
+const addressOf = ({ socket }: IncomingMessage): string => socket.remoteAddress ?? "";
+
 const pathOf = ({ url = "" }: IncomingMessage): string => url.split("?")[0] ?? "";
 
 /** Answers 404 with a text that says what exists. */
@@ -108,6 +112,7 @@ class AdminHandler {
   readonly #api: ApiRouter;
   readonly #console: ConsoleFiles | null;
   readonly #faults: FaultLog;
+  readonly #accessLog: AccessLog;
 
   constructor(parts: AdminParts, oneTime: OneTimeToken | null) {
     const { admin } = parts.server;
@@ -122,8 +127,10 @@ class AdminHandler {
       ended: (limit) => counters.adminSessionsEnded.inc({ limit }),
     });
     this.#access = new AdminAccess(admin, new Credentials(admin, oneTime, log), this.#sessions, Date.now());
+    this.#accessLog = new AccessLog(log);
+    const loggedIn = (by: Admin, from: string) => this.#accessLog.loggedIn(by, from);
     const handlers: Handlers = {
-      ...sessionHandlers(this.#access, this.#sessions),
+      ...sessionHandlers(this.#access, this.#sessions, loggedIn),
       ...planHandlers(parts.plan),
       ...overviewHandlers(processes),
       ...connectionHandlers(processes, acts),
@@ -158,7 +165,9 @@ class AdminHandler {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const refusal = await this.#refusalOrAnswer(request, response);
-    if (refusal !== null) this.#refuse(response, refusal);
+    if (refusal === null) return;
+    this.#accessLog.refused(refusal.reason, addressOf(request), performance.now());
+    this.#refuse(response, refusal);
   }
 
   async #refusalOrAnswer(request: IncomingMessage, response: ServerResponse): Promise<AdminRefusal | null> {
@@ -207,8 +216,9 @@ class AdminHandler {
       answerJson(response, 405, { error: "open this URL in a browser", code: "unknown-method" });
       return null;
     }
-    const admin = await this.#access.logIn(token, request.socket.remoteAddress ?? "", nowMs);
+    const admin = await this.#access.logIn(token, addressOf(request), nowMs);
     if (admin instanceof AdminRefusal) return admin;
+    this.#accessLog.loggedIn(admin, addressOf(request));
     beginSession(this.#sessions, admin, { request, response, nowMs });
     response.writeHead(303, { location: "/", "cache-control": "no-store" }).end();
     return null;

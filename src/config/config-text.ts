@@ -65,14 +65,22 @@ const HIDDEN = [
 /** The same for the options of a sink's target, wherever they are in it. */
 const HIDDEN_IN_SINKS = ["url", "secret", "password", "headers"];
 
-/** Whether the value at a path may be a secret. */
+/**
+ * Whether the value at a path may be a secret. So may a string in the place of a section that holds one, such as
+ * `mongodb: "mongodb://…"`.
+ */
 export function isHidden(path: Path): boolean {
   // The same options stand in each entry of a list.
   const parts = path.filter((part) => typeof part === "string");
-  if (parts[0] === "sinks" && parts[2] === "to" && parts.some((part) => HIDDEN_IN_SINKS.includes(part)))
-    return true;
+  if (parts[0] === "sinks") return isHiddenInSinks(parts);
   const names = parts.join(".");
-  return HIDDEN.some((name) => names === name || names.startsWith(`${name}.`));
+  return HIDDEN.some((name) => `${name}.`.startsWith(`${names}.`) || names.startsWith(`${name}.`));
+}
+
+/** `sinks.NAME.to.KIND` has options; a string in the place of one of the four may be the address of a target. */
+function isHiddenInSinks(parts: readonly string[]): boolean {
+  if (parts.length <= 2) return true;
+  return parts[2] === "to" && (parts.length <= 4 || parts.some((part) => HIDDEN_IN_SINKS.includes(part)));
 }
 
 /** A file with more is not a configuration. The limits are needed because aliases can make a small file huge. */

@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import type { JwtOptions } from "../auth/options.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import { PRESENCE } from "../rules/presence-options.ts";
 import { parseSinkRequest } from "../sinks/sink-request.ts";
@@ -39,6 +40,34 @@ export function* crossProblems(config: Judged): Generator<{ readonly path: Path;
   }
   yield* sinkProblems(config);
   yield* templateProblems(config);
+  yield* adminKeyProblems(config);
+}
+
+/**
+ * Tokens of clients are in the hands of pages. The admin listener must not accept one because both listeners trust the
+ * same keys.
+ */
+function* adminKeyProblems({ auth, server }: Judged): Generator<Problem> {
+  const admin = server?.admin.jwt;
+  if (admin === undefined) return;
+  const isSameKey = (client: JwtOptions) =>
+    (["secret", "publicKey", "jwksUri"] as const).some(
+      (source) => admin[source] !== undefined && admin[source] === client[source],
+    );
+  for (const client of [auth?.jwt ?? []].flat()) {
+    if (!isSameKey(client) || areApart(admin.audience, client.audience)) continue;
+    const message =
+      "auth.jwt trusts the same keys, so a token of a client could open the admin listener; allowed: keys of its own, or an audience that no entry of auth.jwt has. Set audience in both sections, to different values";
+    yield { path: ["server", "admin", "jwt"], message };
+    return;
+  }
+}
+
+/** Whether no token of a client can have an audience of admins. Without audiences of their own, clients may have any. */
+function areApart(admin: JwtOptions["audience"], client: JwtOptions["audience"]): boolean {
+  if (admin === undefined || client === undefined) return false;
+  const ofClients = new Set([client].flat());
+  return ![admin].flat().some((audience) => ofClients.has(audience));
 }
 
 /** A sink asks as a client does, and a refusal at run time would be a sink that never begins. */
@@ -68,6 +97,8 @@ interface Judged extends Pick<Whole, "collections" | "limits" | "presence" | "si
   readonly mongodb: Databases;
   /** Absent where a rule set is judged alone. */
   readonly push?: Pick<Whole["push"], "templates">;
+  readonly auth?: Pick<Whole["auth"], "jwt">;
+  readonly server?: { readonly admin: Pick<Whole["server"]["admin"], "jwt"> };
 }
 type Problem = { readonly path: Path; readonly message: string };
 

@@ -101,7 +101,7 @@ export const AdminOptions = z
       .default([])
       .describe("Tokens of admins and their scripts; tidewire admin-token makes an entry."),
     jwt: AdminJwtOptions.optional().describe(
-      "Tokens of a login service that admins may use. Tokens of clients are never accepted.",
+      "Tokens of a login service that admins may use. Tokens of clients are never accepted: keys that auth.jwt has, too, need an audience that it has not.",
     ),
     sessions: z
       .int()

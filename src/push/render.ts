@@ -34,13 +34,30 @@ export function templateProblem(template: string): string | null {
 export function renderTexts(template: Texts, document: ShownDocument): Texts {
   const plain = (text: string | undefined) =>
     text?.replaceAll(PLACEHOLDER, (_, path) => textAt(document, path));
-  const url = template.url?.replaceAll(PLACEHOLDER, (_, path) => encodeURIComponent(textAt(document, path)));
+  const url = renderUrl(template.url, document);
   return withoutEmpty({
     title: clip(plain(template.title), TITLE_BYTES),
     body: clip(plain(template.body), BODY_BYTES),
     // Half an address leads somewhere else.
     url: url !== undefined && jsonBytes(url) > URL_BYTES ? undefined : url,
   });
+}
+
+/**
+ * Fills an address. It is left out if the values change the origin or the number of parts of its path: `/{{team}}/{{_id}}`
+ * without a team would be `//ID`, an address of another host.
+ */
+function renderUrl(template: string | undefined, document: ShownDocument): string | undefined {
+  if (template === undefined) return undefined;
+  const url = template.replaceAll(PLACEHOLDER, (_, path) => encodeURIComponent(textAt(document, path)));
+  return formOf(url) === formOf(template.replaceAll(PLACEHOLDER, "x")) ? url : undefined;
+}
+
+/** The origin of an address on any page of the application, and the number of parts of its path. */
+function formOf(url: string): string | null {
+  if (!URL.canParse(url, "https://page.invalid")) return null;
+  const { origin, pathname } = new URL(url, "https://page.invalid");
+  return `${origin} ${pathname.split("/").length}`;
 }
 
 const withoutEmpty = (texts: Texts): Texts =>

