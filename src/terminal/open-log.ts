@@ -1,8 +1,8 @@
 import { type Logger, type LoggerOptions, pino } from "pino";
 import type { Io } from "./io.ts";
 import { JoinedLines } from "./joined-lines.ts";
-import { loggedError } from "./logged-error.ts";
 import { readableLog } from "./log-line.ts";
+import { loggedError } from "./logged-error.ts";
 
 /** The log of a process: JSON lines on standard output, or readable lines if that is a terminal. */
 export function openLog(
