@@ -28,10 +28,23 @@ export interface Ticket {
   readonly holder: string;
   /** The mark of the last loss of these rights that the node knew; empty if none. */
   readonly lossMark: string;
+  /** A digest of the collection in MongoDB, whatever clients call it; empty in tickets of earlier versions. */
+  readonly collection: string;
   readonly terms: TicketTerms;
 }
 
-type Sealed = [string, string, string, string, number | null, number, string, number | null, string];
+type Sealed = [
+  key: string,
+  since: string,
+  holder: string,
+  lastSent: string,
+  nowMs: number | null,
+  sealedAtMs: number,
+  token: string,
+  untilMs: number | null,
+  lossMark: string,
+  collection: string,
+];
 
 /** How many tickets of anonymous clients are remembered. */
 const ANONYMOUS_MAX = 256;
@@ -46,9 +59,10 @@ export class TicketSealer {
     this.#sealer = sealer;
   }
 
-  seal({ key, since, lastSent, nowMs, holder, lossMark, terms }: Ticket): string {
+  seal({ key, since, lastSent, nowMs, holder, lossMark, collection, terms }: Ticket): string {
     const { sealedAtMs, token, untilMs } = terms;
-    const parts: Sealed = [key, since, holder, lastSent, nowMs, sealedAtMs, token, untilMs, lossMark];
+    const rights = [key, since, holder, lastSent, nowMs] as const;
+    const parts: Sealed = [...rights, sealedAtMs, token, untilMs, lossMark, collection];
     const text = JSON.stringify(parts);
     return token === "" ? this.#sealAnonymous(text) : this.#sealer.seal(SEALED.ticket, text);
   }
@@ -78,10 +92,11 @@ export class TicketSealer {
     const text = await this.#sealer.open(SEALED.ticket, ticket);
     if (text === null) return null;
     // Only this service can seal, so the content has the form that `seal` wrote.
-    const [key, since, holder, lastSent, nowMs, sealedAtMs, token, untilMs, lossMark = ""] = JSON.parse(
-      text,
-    ) as Sealed;
-    return { key, since, lastSent, nowMs, holder, lossMark, terms: { sealedAtMs, token, untilMs } };
+    const parts = JSON.parse(text) as Sealed;
+    const [key, since, holder, lastSent, nowMs, sealedAtMs, token, untilMs, ...rest] = parts;
+    const [lossMark = "", collection = ""] = rest;
+    const terms = { sealedAtMs, token, untilMs };
+    return { key, since, lastSent, nowMs, holder, lossMark, collection, terms };
   }
 
   /** A proof, sent beside a ticket, of the way in which the service issued the ticket. */

@@ -8,6 +8,7 @@ import { noteFault } from "../../metrics/guard.ts";
 import { LookupsNeeded } from "../../rules/bind-rule.ts";
 import { type Grant, grantOf } from "../../rules/grant.ts";
 import type { GatewayContext } from "../context.ts";
+import { collectionDigest } from "../rights/collection-digest.ts";
 import { sendTickets } from "./answers.ts";
 import { endFor } from "./end-subscription.ts";
 import type { Login } from "./login.ts";
@@ -101,7 +102,8 @@ export function noteOvertaken(connection: SubscriptionHost, identity: Identity):
  * Records a lost right. Earlier tickets must not resume across this moment, even under a token that grants the same
  * right again.
  */
-function noteLost({ context, identity }: SubscriptionHost, { request: { collection } }: Subscription): void {
+function noteLost({ context, identity }: SubscriptionHost, { attachment }: Subscription): void {
+  const collection = collectionDigest(attachment.query);
   context.lostRights.note(holderOf(identity), collection, context.feed.timeline.headTime, Date.now());
 }
 

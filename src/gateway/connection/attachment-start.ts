@@ -6,6 +6,7 @@ import { holderOf } from "../../auth/subject.ts";
 import type { PublishedPosition } from "../../feed/cursor.ts";
 import type { Started } from "../../feed/delivery-opening.ts";
 import type { EffectiveQuery } from "../../rules/authorize.ts";
+import { collectionDigest } from "../rights/collection-digest.ts";
 import { termsFor } from "../rights/ticket-terms.ts";
 import type { AttachmentOwner } from "./attachment-owner.ts";
 
@@ -62,11 +63,12 @@ export class AttachmentStart {
     if (this.#keptTicket !== null) return this.#keptTicket;
     const since = this.#start === null ? "" : context.feed.timeline.codec.encode(this.#start.since);
     const lastSent = this.#start?.finally ?? this.cursor;
-    const { key, nowMs, collection } = this.#query;
+    const { key, nowMs } = this.#query;
+    const collection = collectionDigest(this.#query);
     const holder = holderOf(identity);
     const lossMark = context.lostRights.known(holder, collection)?.mark ?? "";
     const terms = termsFor(identity, Date.now(), context.ticketTerms);
-    return context.sealer.seal({ key, since, lastSent, nowMs, holder, lossMark, terms });
+    return context.sealer.seal({ key, since, lastSent, nowMs, holder, lossMark, collection, terms });
   }
 
   /** Makes a newer ticket with the same content; `null` before the start is decided. */

@@ -9,6 +9,7 @@ import { TidewireError } from "../../protocol/errors.ts";
 import type { StartReason, SubscribeMessage } from "../../protocol/messages.ts";
 import { authorizeParsed, type EffectiveQuery } from "../../rules/authorize.ts";
 import { LookupsNeeded, type LookupValues } from "../../rules/bind-rule.ts";
+import { collectionDigest } from "../rights/collection-digest.ts";
 import type { Loss } from "../rights/lost-rights.ts";
 import { isSameToken } from "../rights/ticket-terms.ts";
 import { HeldLookups, type RightsOwner } from "./held-lookups.ts";
@@ -45,10 +46,9 @@ export async function toStartRequest(
   if (refusal !== null) return refuse(refusal);
   // The two values were judged by `refusalOfTicket`. This line only narrows their types.
   if (opened === null || position === "other-epoch") return refuse("cursor-invalid");
-  const { collection } = subscription.request;
   const held = await heldQuery(connection, subscription, opened);
   if (held === null) {
-    noteLost(connection, presenter.identity, opened, collection);
+    noteLost(connection, presenter.identity, opened);
     return refuse("rights-changed");
   }
   const since = feed.timeline.codec.decode(opened.since);
@@ -58,7 +58,7 @@ export async function toStartRequest(
   const isLastSent = cursor === opened.lastSent;
   if (!isWithinTicket(position, { since, lastSent }, { isLastSent, isExact }))
     return refuse("cursor-invalid");
-  const loss = await lastLoss(connection, presenter, opened, collection);
+  const loss = await lastLoss(connection, presenter, opened, held);
   if (wasLostSince(since, opened.lossMark, loss)) return refuse("rights-changed");
   const queries = { held, asked: subscription.attachment.query };
   const asked = { snapshot, cursor, ticket };
@@ -67,11 +67,12 @@ export async function toStartRequest(
 
 /**
  * Records a lost right if a request was refused although a ticket proves that its user had the right. If the token
- * differs from that of the ticket, the user has lost the right by it.
+ * differs from that of the ticket, the user has lost the right by it. The ticket says in which collection: the name in
+ * the request may name no collection any more, or another one.
  */
 export async function noteRefused(
   connection: SubscriptionHost,
-  { collection, ticket }: SubscribeMessage,
+  { ticket }: SubscribeMessage,
   error: unknown,
 ): Promise<void> {
   const isRefused =
@@ -80,15 +81,13 @@ export async function noteRefused(
   const { identity } = connection;
   // If the keys cannot be read at the moment, the ticket cannot be used either.
   const opened = await connection.context.sealer.open(ticket).catch(() => null);
-  if (opened !== null && opened.holder === holderOf(identity))
-    noteLost(connection, identity, opened, collection);
+  if (opened !== null && opened.holder === holderOf(identity)) noteLost(connection, identity, opened);
 }
 
 function noteLost(
   { context: { feed, lostRights } }: SubscriptionHost,
   identity: Identity | null,
-  { terms, holder }: Ticket,
-  collection: string,
+  { terms, holder, collection }: Ticket,
 ): void {
   if (!isSameToken(terms, identity)) lostRights.note(holder, collection, feed.timeline.headTime, Date.now());
 }
@@ -98,8 +97,9 @@ async function lastLoss(
   { context: { lostRights } }: SubscriptionHost,
   { identity, nowMs }: Presenter,
   { holder, terms }: Ticket,
-  collection: string,
+  held: EffectiveQuery,
 ): Promise<Loss | null> {
+  const collection = collectionDigest(held);
   // Under the very token of the ticket nothing can have been lost in between, as far as other nodes could know.
   return isSameToken(terms, identity)
     ? lostRights.known(holder, collection)

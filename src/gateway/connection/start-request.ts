@@ -59,7 +59,10 @@ export function refusalOfTicket(
     const isOfTicket = epochOf(cursor) === epochOf(opened.since);
     return isOfTicket ? "history-lost" : "cursor-invalid";
   }
-  return hasEnded(opened.terms, identity, nowMs, terms) ? "rights-changed" : null;
+  if (hasEnded(opened.terms, identity, nowMs, terms)) return "rights-changed";
+  // The version that sealed it recorded lost rights in another form, so it is unknown what the user lost since then.
+  const isOfEarlierVersion = opened.collection === "";
+  return isOfEarlierVersion && !isSameToken(opened.terms, identity) ? "rights-changed" : null;
 }
 
 /**

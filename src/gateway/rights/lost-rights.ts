@@ -1,7 +1,8 @@
 /**
  * Records the rights that users lost by a newer token. An earlier ticket must not resume across the time without the
  * right, not even under a token that grants it again. No token contains that time, so it is recorded: per user and
- * collection, because one rule gives all rights of a user in one collection.
+ * collection, because one rule gives all rights of a user in one collection. A collection is always a
+ * `collectionDigest`: a ticket counts under every name that clients have for the collection.
  */
 import { createHash, randomBytes } from "node:crypto";
 import type { Logger } from "pino";

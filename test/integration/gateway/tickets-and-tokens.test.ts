@@ -13,6 +13,8 @@ const RULES = {
     ],
   },
 };
+/** Two names for one collection of MongoDB. */
+const TWO_NAMES = { ...RULES, sameItems: { collection: "items", ...RULES.items } };
 const ANYBODY = { items: { rules: [{ name: "all" }] } };
 
 type Setup = Awaited<ReturnType<typeof start>>;
@@ -49,8 +51,8 @@ async function start(collections: object = RULES, sections: object = {}) {
   return { ...setup, options, items, enter };
 }
 
-const subscribe = (client: WsClient, place: Partial<Place> = {}) =>
-  client.ask({ type: "subscribe", id: "a", collection: "items", ...place });
+const subscribe = (client: WsClient, place: Partial<Place> = {}, collection = "items") =>
+  client.ask({ type: "subscribe", id: "a", collection, ...place });
 
 /** Follows for a while; gives where to come back to. */
 async function follow({ items, now }: Setup, client: WsClient, name = "before"): Promise<Place> {
@@ -69,9 +71,17 @@ function ticketIn(message: Received | undefined): string {
 const text = (client: WsClient) => JSON.stringify(client.received);
 
 /** Comes back with an old ticket: without a right in between, the time in between is in no change. */
-async function expectReset(setup: Setup, token: string, place: Place, url = setup.url): Promise<void> {
+async function expectReset(
+  setup: Setup,
+  token: string,
+  place: Place,
+  { url = setup.url, collection = "items" } = {},
+): Promise<void> {
   const client = await setup.enter(token, url);
-  expect(await subscribe(client, place)).toMatchObject({ start: "reset", reason: "rights-changed" });
+  expect(await subscribe(client, place, collection)).toMatchObject({
+    start: "reset",
+    reason: "rights-changed",
+  });
   await client.fence(await setup.now());
   expect(client.received.filter(({ type }) => type === "added" || type === "removed")).toEqual([]);
 }
@@ -129,6 +139,33 @@ test.each(Object.entries(LOSSES))(
   },
 );
 
+test.each(Object.entries(LOSSES))(
+  "[3.3] a user who %s does not resume over the time between under another name of the collection either",
+  async (_how, lose) => {
+    const setup = await start(TWO_NAMES);
+    const client = await setup.enter(await sign({ sub: "u", role: "staff" }));
+    const place = await follow(setup, client);
+    await lose(setup, client, place);
+    await setup.items.insertOne({ _id: "in between" });
+    client.socket.terminate();
+    await expectReset(setup, await sign(AGAIN), place, { collection: "sameItems" });
+  },
+);
+
+test("[3.3] a right that was lost under a name which is no longer configured is lost under the other name", async () => {
+  const setup = await start(TWO_NAMES);
+  const client = await setup.enter(await sign({ sub: "u", role: "staff" }));
+  const place = await follow(setup, client);
+  client.socket.terminate();
+  const { items: _, ...collections } = TWO_NAMES;
+  const file = testConfig(setup.uri, setup.name, { ...setup.options, collections });
+  await setup.service.reload(toConfig(file));
+  const without = await setup.enter(await sign({ sub: "u" }));
+  expect(await subscribe(without, place)).toMatchObject({ code: "unknown-collection" });
+  await setup.items.insertOne({ _id: "in between" });
+  await expectReset(setup, await sign(AGAIN), place, { collection: "sameItems" });
+});
+
 test("[3.3] a user who lost and regained a right resumes with the next ticket, also where nothing is written", async () => {
   const setup = await start();
   const client = await setup.enter(await sign({ sub: "u", role: "staff" }));
@@ -163,8 +200,9 @@ test("[3.3] other nodes and nodes that start know that a right was lost, once it
   const saved = setup.client.db(`${setup.name}-state`).collection("lostRights");
   await expect.poll(() => saved.countDocuments(), { timeout: 60_000 }).toBe(1);
   await setup.items.insertOne({ _id: "in between" });
-  await expectReset(setup, await sign(AGAIN), place, running);
-  await expectReset(setup, await sign({ ...AGAIN, jti: "later" }), place, await anotherNode(setup));
+  await expectReset(setup, await sign(AGAIN), place, { url: running });
+  const url = await anotherNode(setup);
+  await expectReset(setup, await sign({ ...AGAIN, jti: "later" }), place, { url });
   // After a new snapshot it resumes again, under any token with the role.
   const after = await setup.enter(await sign(AGAIN), running);
   const fresh = await follow(setup, after, "after");

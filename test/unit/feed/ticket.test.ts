@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Sealer } from "../../../src/feed/sealer.ts";
+import { SEALED, Sealer } from "../../../src/feed/sealer.ts";
 import { TicketSealer } from "../../../src/feed/ticket.ts";
 
 const keys = [{ id: 3, key: new Uint8Array(32).fill(1) }];
@@ -12,6 +12,7 @@ const ticket = {
   nowMs: 60_000,
   holder: "u1",
   lossMark: "",
+  collection: "shop.orders",
   terms,
 };
 
@@ -24,6 +25,14 @@ test.each([
   { ...ticket, holder: '"],["\ud83d\ude00' },
 ])("opens a sealed ticket with its original content: %j", async (given) => {
   expect(await sealer.open(sealer.seal(given))).toEqual(given);
+});
+
+test("opens a ticket of an earlier version, which names no collection", async () => {
+  const { key, since, holder, lastSent, nowMs, lossMark } = ticket;
+  const { sealedAtMs, token, untilMs } = terms;
+  const parts = [key, since, holder, lastSent, nowMs, sealedAtMs, token, untilMs, lossMark];
+  const sealed = new Sealer(keys, async () => keys).seal(SEALED.ticket, JSON.stringify(parts));
+  expect(await sealer.open(sealed)).toEqual({ ...ticket, collection: "" });
 });
 
 test("two tickets of the same are not alike, and neither shows what is in it", () => {

@@ -4,6 +4,7 @@ import { deferred } from "../../../src/feed/deferred.ts";
 import type { Connection } from "../../../src/gateway/connection/connection.ts";
 import { handleRefresh } from "../../../src/gateway/connection/handlers/refresh.ts";
 import { Login } from "../../../src/gateway/connection/login.ts";
+import { collectionDigest } from "../../../src/gateway/rights/collection-digest.ts";
 import { TidewireError } from "../../../src/protocol/errors.ts";
 import { compileRules } from "../../../src/rules/compile-rules.ts";
 import { grantOf } from "../../../src/rules/grant.ts";
@@ -13,6 +14,8 @@ const RULES = compileRules({
   collections: Collections.parse({ items: { rules: [{ name: "wide", when: { "%%user.token": "wide" } }] } }),
   limits: Limits.parse({}),
 });
+
+const ITEMS = { database: "shop", collectionName: "items" };
 
 /** The parts of a connection that a refresh needs. The test decides when tokens are verified. */
 function connect() {
@@ -26,7 +29,7 @@ function connect() {
     id: "a",
     request: { collection: "items" },
     lookups: { values: () => null },
-    attachment: { query: { grant: key }, serves: () => true, isUndecided: () => false },
+    attachment: { query: { ...ITEMS, grant: key }, serves: () => true, isUndecided: () => false },
   };
   const subscriptions: unknown[] = [];
   const login = new Login(0);
@@ -77,7 +80,7 @@ test("[3.3] a token without a right that is overtaken by one that gives it is re
   verified.get("narrow")?.resolve();
   await without;
   expect(taken).toEqual(["wide"]);
-  expect(lost).toEqual([["items", 7n]]);
+  expect(lost).toEqual([[collectionDigest(ITEMS), 7n]]);
 });
 
 test("[3.1] a newer token that is refused leaves the older one its turn", async () => {

@@ -46,6 +46,7 @@ const ticketOf = (identity: Identity | null, more: Partial<Ticket> = {}): Ticket
   nowMs: null,
   holder: holderOf(identity),
   lossMark: "",
+  collection: "shop.orders",
   terms: termsFor(identity, NOW_MS, terms),
   ...more,
 });
@@ -113,6 +114,14 @@ test("[3.3] a gap between the token of the ticket and the present one shows no r
     refusal({ ticket: ticketOf(expiring), presenter: { identity: user("ann", { issuedAtMs }) } });
   expect(next(NOW_MS + 5_000)).toBeNull();
   expect(next(NOW_MS + 5_001)).toBe("rights-changed");
+});
+
+test("[3.3] a ticket of an earlier version counts under its own token alone, because nobody knows of losses since", () => {
+  const ticket = ticketOf(ann, { collection: "" });
+  expect(refusal({ ticket })).toBeNull();
+  const newer = user("ann", { claims: { sub: "ann", n: 1 } });
+  expect(refusal({ ticket, presenter: { identity: newer } })).toBe("rights-changed");
+  expect(refusal({ presenter: { identity: newer } })).toBeNull();
 });
 
 const within = (

@@ -90,6 +90,7 @@ const ticketOf = (tickets: TicketSealer, user: ReturnType<typeof identity>) =>
     nowMs: null,
     holder: holderOf(user),
     lossMark: "",
+    collection: "shop.orders",
   });
 
 test("a key speaks for the user whose token it was made from", async () => {

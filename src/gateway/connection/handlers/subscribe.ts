@@ -12,6 +12,7 @@ import { TidewireError } from "../../../protocol/errors.ts";
 import type { SubscribeMessage } from "../../../protocol/messages.ts";
 import { authorizeParsed, type EffectiveQuery, type QueryRequest } from "../../../rules/authorize.ts";
 import { LookupsNeeded } from "../../../rules/bind-rule.ts";
+import { collectionDigest } from "../../rights/collection-digest.ts";
 import { sendSubscribed } from "../answers.ts";
 import { Attachment } from "../attachment.ts";
 import { HeldLookups, type RightsOwner } from "../held-lookups.ts";
@@ -137,7 +138,7 @@ async function subscribe(
   }
   connection.context.feed.admit(query, connection.login.account);
   const since = connection.context.ruleTimes.sinceOf(query.ruleIdentity);
-  const rights = new Rights(since, lookups.sets, heldSince(connection, request.collection));
+  const rights = new Rights(since, lookups.sets, heldSince(connection, query));
   const attachment = Attachment.attach(connection, query, wantsSnapshot, rights);
   const subscription = new Subscription(asked, attachment);
   connection.subscriptions.add(subscription);
@@ -164,9 +165,9 @@ const SECOND_MS = 1_000;
  */
 function heldSince(
   { identity, context: { feed, lostRights } }: SubscriptionHost,
-  collection: string,
+  query: EffectiveQuery,
 ): bigint {
-  if (lostRights.known(holderOf(identity), collection) !== null) return feed.timeline.headTime;
+  if (lostRights.known(holderOf(identity), collectionDigest(query)) !== null) return feed.timeline.headTime;
   const issuedAtMs = identity?.issuedAtMs ?? null;
   return issuedAtMs === null ? 0n : feed.timeline.headTimeBy(issuedAtMs + SECOND_MS);
 }
