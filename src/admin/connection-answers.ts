@@ -92,8 +92,9 @@ function detailOf(connection: Connection, row: ConnectionRow, names: NodeNames):
   };
 }
 
-function subscriptionRowOf({ id, request, attachment }: Subscription, names: NodeNames): SubscriptionRow {
-  const { delivery, query } = attachment;
+function subscriptionRowOf(subscription: Subscription, names: NodeNames): SubscriptionRow {
+  const { id, request, attachment, query } = subscription;
+  const { delivery } = attachment;
   const isDeciding = attachment.isUndecided(id) || !attachment.serves(id);
   return {
     id,

@@ -28,6 +28,8 @@ export interface TracedRequest {
 /** A subscription that exists. */
 export interface TracedSubscription extends TracedRequest {
   readonly attachment: TracedAttachment;
+  /** The query that its own request was granted. */
+  readonly query: Pick<EffectiveQuery, "rule">;
 }
 
 /** Observes what clients receive, and the decisions about their rights, while an admin traces. No method throws. */

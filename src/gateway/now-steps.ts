@@ -87,7 +87,7 @@ export class NowSteps {
     this.#preparedMs = nextMs;
     for (const connection of this.#connections()) {
       for (const subscription of connection.subscriptions) {
-        if (subscription.attachment.query.nowMs === null || subscription.lookups.sets.length === 0) continue;
+        if (subscription.query.nowMs === null || subscription.lookups.sets.length === 0) continue;
         for (const lookup of neededAt(connection, subscription, nextMs)) this.#acquire(lookup);
       }
     }

@@ -74,7 +74,7 @@ export class Link {
 
   /** Whether its rights change with each step of `%%now`. */
   get usesNow(): boolean {
-    return typeof this.#subscription?.attachment.query.nowMs === "number";
+    return typeof this.#subscription?.query.nowMs === "number";
   }
 
   get liveQuery(): LiveQuery | undefined {

@@ -201,21 +201,21 @@ export class Traces implements CommitTrace, ClientTrace {
   #noteStarted(
     trace: Trace,
     client: TracedClient,
-    { id, request, attachment }: TracedSubscription,
+    { id, request, attachment, query: { rule } }: TracedSubscription,
     outcome: string,
   ): void {
     const sub = client.identity?.sub ?? null;
     if (!trace.isAbout(sub, attachment)) return;
     trace.watch(attachment, { connection: this.#idOf(client), sub });
     const { collection } = request;
-    this.#recordRights(trace, client, { subscription: id, collection, outcome }, attachment);
+    this.#recordRights(trace, client, { subscription: id, collection, outcome }, { attachment, rule });
   }
 
   #recordRights(
     trace: Trace,
     client: TracedClient,
     about: Pick<TracedRights, "subscription" | "collection" | "outcome">,
-    attachment: TracedAttachment | null = null,
+    granted: { readonly attachment: TracedAttachment; readonly rule: string } | null = null,
   ): void {
     if (!trace.recordsRights) return;
     const { context, names } = this.#parts;
@@ -231,8 +231,8 @@ export class Traces implements CommitTrace, ClientTrace {
       ...about,
       connection: this.#idOf(client),
       sub: client.identity?.sub ?? null,
-      rule: attachment?.query.rule ?? null,
-      liveQuery: attachment === null ? null : `${names.id}.${attachment.delivery.liveQuery.number}`,
+      rule: granted?.rule ?? null,
+      liveQuery: granted === null ? null : `${names.id}.${granted.attachment.delivery.liveQuery.number}`,
       rules: explained(redactedText),
       withValues: trace.asked.keepsDocuments ? explained(predicateText) : null,
     };

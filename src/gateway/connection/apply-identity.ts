@@ -124,11 +124,12 @@ class Grants {
   }
 
   /** Judges a subscription. Never throws: any fault is a reason to end the subscription. */
-  outcomeFor({ request, lookups, attachment, id }: Subscription): "same" | "differs" | { error: unknown } {
+  outcomeFor(subscription: Subscription): "same" | "differs" | { error: unknown } {
+    const { request, lookups, attachment, id, query } = subscription;
     const known =
       this.#byCollection.get(request.collection) ?? this.#find(request.collection, lookups.values);
     if ("error" in known) return known.error instanceof LookupsNeeded ? "differs" : known;
-    return known.key === attachment.query.grant && attachment.serves(id) ? "same" : "differs";
+    return known.key === query.grant && attachment.serves(id) ? "same" : "differs";
   }
 
   #find(collection: string, lookupValues: Subscription["lookups"]["values"]): Grant | { error: unknown } {

@@ -49,9 +49,8 @@ export function reauthorizeForStep(connection: SubscriptionHost): number {
   const together = new Map<Attachment, boolean>();
   let moved = 0;
   for (const subscription of subscriptions) {
-    const { attachment, id } = subscription;
-    if (attachment.query.nowMs === null || !subscriptions.holds(subscription) || !attachment.serves(id))
-      continue;
+    const { attachment, id, query } = subscription;
+    if (query.nowMs === null || !subscriptions.holds(subscription) || !attachment.serves(id)) continue;
     if (!together.has(attachment)) together.set(attachment, moveAlike(connection, attachment));
     const outcome = reauthorize(connection, subscription, null, together.get(attachment));
     if (outcome !== "unchanged") moved++;
@@ -117,6 +116,7 @@ function decide(
     return "changed";
   }
   lookups.keepOnly(query.lookups);
+  subscription.noteDecided(query);
   if (query.key === attachment.query.key && attachment.serves(id)) {
     attachment.decide(id);
     return "unchanged";
@@ -130,10 +130,9 @@ function decide(
  * Authorizes the request under the current rules.
  * @throws {LookupsNeeded} Also if the sets were read for other subscriptions.
  */
-function judge(connection: SubscriptionHost, { request, lookups, attachment }: Subscription): EffectiveQuery {
+function judge(connection: SubscriptionHost, { request, lookups, query }: Subscription): EffectiveQuery {
   const { rules, clock } = connection.context;
-  const known = attachment.query;
-  return authorizeParsed(rules, connection.identity, request, clock.nowMs, lookups.values, known);
+  return authorizeParsed(rules, connection.identity, request, clock.nowMs, lookups.values, query);
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { SubscriptionCharge } from "../../feed/account.ts";
-import type { ParsedRequest } from "../../rules/authorize.ts";
+import type { EffectiveQuery, ParsedRequest } from "../../rules/authorize.ts";
 import type { Attachment } from "./attachment.ts";
 import type { HeldLookups } from "./held-lookups.ts";
 
@@ -26,19 +26,39 @@ export class Subscription implements Requested {
   readonly lookups: HeldLookups;
   readonly charge: SubscriptionCharge;
   #attachment: Attachment;
+  #query: EffectiveQuery;
   #isAnswered = false;
   #isPostponed = false;
 
-  constructor({ id, request, lookups, charge }: Requested, attachment: Attachment) {
+  /** @param query The query that the request was granted. The attachment has its live query. */
+  constructor(
+    { id, request, lookups, charge }: Requested,
+    attachment: Attachment,
+    query: EffectiveQuery = attachment.query,
+  ) {
     this.id = id;
     this.request = request;
     this.lookups = lookups;
     this.charge = charge;
     this.#attachment = attachment;
+    this.#query = query;
   }
 
   get attachment(): Attachment {
     return this.#attachment;
+  }
+
+  /**
+   * The query that its own request was granted when its rights were last decided. The query of the attachment has the
+   * same key, and may come from another request, another rule or an earlier edit of the rules.
+   */
+  get query(): EffectiveQuery {
+    return this.#query;
+  }
+
+  /** Its rights were decided. While the grant is the same, the earlier query is kept, so that no memory is taken. */
+  noteDecided(query: EffectiveQuery): void {
+    if (query.grant !== this.#query.grant) this.#query = query;
   }
 
   /** Whether its `subscribed` was sent. */

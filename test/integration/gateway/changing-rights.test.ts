@@ -117,6 +117,25 @@ test("[3.3] an edit of other rules leaves cursors and tickets good", async () =>
   expect(await after.ask(again)).toMatchObject({ start: "resumed" });
 });
 
+test("[G1] an edit gives each of two ids that share a live query the fields of its own request", async () => {
+  const withRoom = [{ name: "all", fields: { include: ["text", "room"] } }];
+  const withoutRoom = [{ name: "all", fields: { include: ["text"] } }];
+  const { items, connect, edit, now } = await start(withRoom);
+  await items.insertOne({ _id: 1, text: "x", room: "r" });
+  const client = await connect({ sub: "u" });
+  await client.ask({ type: "subscribe", id: "a", collection: "items", fields: ["text"] });
+  await edit(withoutRoom);
+  const shared = await client.ask({ type: "subscribe", id: "b", collection: "items" });
+  expect(shared).toMatchObject({ start: "shared" });
+  await client.fence(await now());
+  const from = client.received.length;
+  await edit(withRoom);
+  await client.fence(await now());
+  const answers = client.received.slice(from).filter(({ type }) => type === "subscribed");
+  expect(answers.map(({ id }) => id)).toEqual(["b"]);
+  expect(JSON.stringify(client.received.slice(from))).toContain('"room":"r"');
+});
+
 const ROOMS = {
   items: {
     lookups: { rooms: { collection: "members", filter: { user: "%%user.sub" }, value: "room" } },

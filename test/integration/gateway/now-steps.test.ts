@@ -183,6 +183,26 @@ test("a step of %%now sends nothing to a subscription of the same connection who
   expect(client.received.slice(from).map(({ type }) => type)).toEqual(["fenced"]);
 });
 
+test("[G5] a step of %%now moves a subscription whose live query began under a rule that does not use it", async () => {
+  const { connect, things, now } = await start();
+  await earlyInStep();
+  const expiresAt = new Date(stepAfter());
+  const rounded = new Date(expiresAt.getTime() - STEP_MS);
+  await things.insertOne({ _id: "short", expiresAt });
+  const client = await connect({ sub: "u1" });
+  const filter = { expiresAt: { $gt: { $date: rounded.toISOString() } } };
+  await client.ask({ type: "subscribe", id: "fixed", collection: "all", filter });
+  const shared = await client.ask({ type: "subscribe", id: "a", collection: "offers" });
+  expect(shared).toMatchObject({ start: "shared" });
+  client.send({ type: "unsubscribe", id: "fixed" });
+  await client.fence(await now());
+  const from = client.received.length;
+  expect(await untilMoved(client, from)).toEqual([
+    ["subscribed", "moved"],
+    ["removed", "grant", "short"],
+  ]);
+});
+
 test("a membership that runs out withdraws its documents at the step, without silence before", async () => {
   const { connect, things, members, now } = await start();
   await earlyInStep();

@@ -2,6 +2,7 @@
 import { SignJWT } from "jose";
 import { expect, onTestFinished, test } from "vitest";
 import { startService } from "../../../src/server.ts";
+import { metricOf } from "../../support/metric.ts";
 import { SECRET, startTestService, testConfig, toConfig } from "../../support/service.ts";
 import { type Received, WsClient } from "../../support/ws-client.ts";
 
@@ -181,6 +182,23 @@ test("[3.3] a user who lost and regained a right resumes with the next ticket, a
   const again = await setup.enter(await sign({ ...AGAIN, jti: "once more" }));
   const next = { cursor: String(last?.["cursor"]), ticket: String(answer["ticket"]) };
   expect(await subscribe(again, next)).toMatchObject({ start: "resumed" });
+});
+
+test("[3.3] a newer token that grants the same is no loss after an edit that leaves the live query as it was", async () => {
+  const setup = await start();
+  const client = await setup.enter(await sign({ sub: "u", role: "staff" }));
+  await follow(setup, client);
+  const rules = [{ name: "first", when: { "%%user.role": "first" } }, ...RULES.items.rules];
+  const collections = { items: { rules } };
+  await setup.service.reload(toConfig(testConfig(setup.uri, setup.name, { ...setup.options, collections })));
+  const elsewhere = await setup.enter(await sign({ sub: "u", role: "staff" }));
+  const place = await follow(setup, elsewhere, "elsewhere");
+  elsewhere.socket.terminate();
+  client.send({ type: "refresh", token: await sign({ sub: "u", role: "staff", jti: "newer" }) });
+  await client.until(({ type }) => type === "tickets");
+  expect(await metricOf(setup.service, "tidewire_lost_rights")).toBe(0);
+  const back = await setup.enter(await sign({ sub: "u", role: "staff", jti: "newest" }));
+  expect(await subscribe(back, place)).toMatchObject({ start: "resumed" });
 });
 
 async function anotherNode({ uri, name, options }: Setup) {

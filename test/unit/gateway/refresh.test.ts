@@ -29,7 +29,8 @@ function connect() {
     id: "a",
     request: { collection: "items" },
     lookups: { values: () => null },
-    attachment: { query: { ...ITEMS, grant: key }, serves: () => true, isUndecided: () => false },
+    query: { grant: key },
+    attachment: { query: ITEMS, serves: () => true, isUndecided: () => false },
   };
   const subscriptions: unknown[] = [];
   const login = new Login(0);

@@ -133,14 +133,14 @@ async function subscribe(
   const wantsSnapshot = request.snapshot;
   const present = connection.subscriptions.attachmentOf(query.key);
   if (present !== undefined && (present.wantsSnapshot || !wantsSnapshot)) {
-    await share(connection, new Subscription(asked, present));
+    await share(connection, new Subscription(asked, present, query));
     return;
   }
   connection.context.feed.admit(query, connection.login.account);
   const since = connection.context.ruleTimes.sinceOf(query.ruleIdentity);
   const rights = new Rights(since, lookups.sets, heldSince(connection, query));
   const attachment = Attachment.attach(connection, query, wantsSnapshot, rights);
-  const subscription = new Subscription(asked, attachment);
+  const subscription = new Subscription(asked, attachment, query);
   connection.subscriptions.add(subscription);
   if (present === undefined) connection.subscriptions.follow(attachment);
   attachment.openBy(open(connection, subscription, rights, message));
