@@ -29,14 +29,13 @@ export class DeliveryStep {
 
   /**
    * Writes a chunk, and waits for room.
-   * @returns `false` if the connection has ended, `timeoutMs` has passed, or the step is no longer current: data that
-   *   the client may not see any more must not be written when there is room at last.
+   * @returns `false` if the connection has ended, or the step is no longer current: data that the client may not see
+   *   any more must not be written when there is room at last.
    */
-  async write(chunk: Chunk, timeoutMs = Number.POSITIVE_INFINITY): Promise<boolean> {
+  async write(chunk: Chunk): Promise<boolean> {
     const { sink } = this.context;
-    const deadline = Date.now() + timeoutMs;
     while (!sink.write(chunk)) {
-      if (!(await sink.room(chunk.size)) || Date.now() > deadline || !this.isCurrent()) return false;
+      if (!(await sink.room(chunk.size)) || !this.isCurrent()) return false;
     }
     return true;
   }

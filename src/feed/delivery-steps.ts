@@ -20,9 +20,6 @@ export interface Sent {
   readonly position: Position | null;
 }
 
-/** How long a slow consumer may keep one of the few extra change streams, in milliseconds. */
-const OPLOG_ROOM_TIMEOUT_MS = 5_000;
-
 /** Sends a snapshot. After a reset the snapshot is opened here, and retried until MongoDB answers. */
 export async function sendSnapshot(
   step: DeliveryStep,
@@ -124,9 +121,7 @@ async function copyFromOplog(step: DeliveryStep, read: OplogRead): Promise<Sent 
     const last = fresh.at(-1)?.commit.clusterTime;
     if (last !== undefined && !(await step.mayShow(last))) return "abandoned";
     for (const chunk of await slices.through(toChunks(messages))) {
-      const written = await step.write(chunk, OPLOG_ROOM_TIMEOUT_MS);
-      if (!step.isCurrent()) return "abandoned";
-      if (!written) return "lagged";
+      if (!(await step.write(chunk)) || !step.isCurrent()) return "abandoned";
     }
     const located = await step.untilAvailable(() => timeline.locate(batch.until));
     if (located === null || !step.isCurrent()) return "abandoned";

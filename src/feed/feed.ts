@@ -23,7 +23,6 @@ import type { CollectionObserver, StateFollower } from "./followed-collection.ts
 import { GrantDiffs } from "./grant-diffs.ts";
 import { HeldQueries } from "./held-queries.ts";
 import { type CollectionReader, Interest } from "./interest.ts";
-import { Limiter } from "./limiter.ts";
 import { LiveQueries } from "./live-queries.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { LiveQuerySpec } from "./live-query-spec.ts";
@@ -115,11 +114,7 @@ export class Feed implements CommitSink {
     const encoder = new DocumentEncoder(limits.encodeCacheBytes, parts);
     const budget = new EncodedBudget(history.bytes);
     const logBudget = new LogBudget(history.bytes);
-    const streams = new Limiter(
-      { most: limits.catchUpStreams, limit: "catchUpStreams" },
-      metrics.limitWaiting,
-    );
-    const oplogReads = new OplogReads(parts.readOplog, streams, (held) => metrics.catchUpStreams.set(held));
+    const oplogReads = new OplogReads(limits, { open: parts.readOplog, timeline, metrics, log });
     const catchUps = new CatchUps(oplogReads, { timeline, metrics, log });
     const interest = new Interest(parts.collections ?? null, { timeline, log, metrics });
     const shared = { reader, deployment, timeline, cursors, interest, newSlices, metrics, log };

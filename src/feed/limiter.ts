@@ -47,12 +47,17 @@ export class Limiter {
     return this.#held;
   }
 
+  /** Whether no slot is free. */
+  get isFull(): boolean {
+    return this.#held >= this.#slots.most;
+  }
+
   /**
    * Waits for a slot.
    * @returns A function that returns the slot. Further calls do nothing.
    */
   async acquire(turn: Turn = new Turn()): Promise<() => void> {
-    if (this.#held < this.#slots.most) {
+    if (!this.isFull) {
       // A user who waits while a slot is free holds a full share, so nobody is overtaken here.
       for (const payer of turn.payers) if (this.#mayHold(payer)) return this.#give(payer);
     }
@@ -73,8 +78,8 @@ export class Limiter {
   }
 
   #enqueue(turn: Turn, serve: Waiting["serve"]): void {
-    const { most, limit = "", limitPerUser = "" } = this.#slots;
-    const waiting: Waiting = { turn, limit: this.#held < most ? limitPerUser : limit, serve };
+    const { limit = "", limitPerUser = "" } = this.#slots;
+    const waiting: Waiting = { turn, limit: this.isFull ? limit : limitPerUser, serve };
     this.#gauge?.inc({ limit: waiting.limit });
     const add = (payer: Payer) => {
       const queue = this.#queues.get(payer);
@@ -106,7 +111,7 @@ export class Limiter {
 
   /** Gives the free slots to those who wait, the user who was served longest ago first. */
   #serve(): void {
-    while (this.#held < this.#slots.most) {
+    while (!this.isFull) {
       const next = this.#next();
       if (next === null) return;
       const { waiting, payer } = next;

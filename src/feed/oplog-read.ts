@@ -1,6 +1,7 @@
 /**
  * Reads the missed commits of one resumption from the oplog. MongoDB may fail in the middle, and starting over would
- * lose the changes of a subscriber without a snapshot, so the read continues from the last batch that it delivered.
+ * lose the changes of a subscriber without a snapshot, so the read continues from the last batch that it delivered. In
+ * the same way it leaves its stream to others who wait, and continues after them.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
@@ -16,6 +17,12 @@ const RETRY_MS = 1_000;
  */
 const FAILURES_MAX = 20;
 
+/** Why the read has no stream: the failure of the last one, or `null` if it was left to others who wait. */
+interface Interruption {
+  readonly interruptedBy: { readonly error: unknown } | null;
+}
+const GAVE_WAY: Interruption = { interruptedBy: null };
+
 /** Opens a stream again from a position; `null` if the oplog does not reach back to it. */
 type OpenAgain = (from: Position) => Promise<SharedStream | null>;
 
@@ -23,7 +30,7 @@ type OpenAgain = (from: Position) => Promise<SharedStream | null>;
 export class OplogRead {
   readonly #openAgain: OpenAgain;
   readonly #retryMs: number;
-  /** `undefined` while the stream is being opened again, and after the end. */
+  /** `undefined` while the stream is being opened again, after it was left to others, and after the end. */
   #stream: SharedStream | undefined;
   /** Commits up to here are covered: first those of the requested position, later those that were delivered. */
   #from: Position;
@@ -36,10 +43,23 @@ export class OplogRead {
 
   /** @param stream The caller has joined it already. */
   constructor(stream: SharedStream, from: Position, openAgain: OpenAgain, retryMs = RETRY_MS) {
-    this.#stream = stream;
     this.#from = from;
     this.#openAgain = openAgain;
     this.#retryMs = retryMs;
+    this.#take(stream);
+  }
+
+  #take(stream: SharedStream): void {
+    this.#stream = stream;
+    stream.whenGivingWay(() => {
+      // Also while the reader waits for room, because others must not wait for a slow client.
+      if (this.#stream === stream) this.#letGo();
+    });
+  }
+
+  #letGo(): void {
+    this.#stream?.leave();
+    this.#stream = undefined;
   }
 
   /**
@@ -49,14 +69,10 @@ export class OplogRead {
    */
   async *batches(): AsyncGenerator<{ batch: OplogBatch; covered: number }, void, void> {
     for (let index = 0; ; index++) {
-      if (this.#stream === undefined) return;
-      const batch = await this.#stream.batch(index).catch((error: unknown) => {
-        if (this.#left || !this.#mayPass(error, index)) throw error;
-        return { failed: error };
-      });
+      const batch = await this.#batch(index);
       if (batch === null) return;
-      if ("failed" in batch) {
-        await this.#reopen(batch.failed);
+      if ("interruptedBy" in batch) {
+        if (!(await this.#reopen(batch.interruptedBy))) return;
         index = -1;
         continue;
       }
@@ -68,26 +84,46 @@ export class OplogRead {
     }
   }
 
-  /**
-   * Opens the stream again.
-   * @throws `error` if the oplog no longer reaches back that far, or the reader has left.
-   */
-  async #reopen(error: unknown): Promise<void> {
-    this.#stream?.leave();
-    this.#stream = undefined;
-    let stream: SharedStream | null | "later" = "later";
-    while (stream === "later") stream = await this.#tryAgain();
-    if (stream === null) throw error;
-    if (this.#left) {
-      stream.leave();
-      throw error;
+  /** Batch number `index`; `null` at the end; or the interruption after which the stream is to be opened again. */
+  async #batch(index: number): Promise<OplogBatch | Interruption | null> {
+    const stream = this.#stream;
+    if (this.#left) return null;
+    if (stream === undefined) return GAVE_WAY;
+    const gaveWay = () => this.#stream !== stream && !this.#left;
+    try {
+      const batch = await stream.batch(index);
+      // A stream that all readers have left to others ends early.
+      return batch === null && gaveWay() ? GAVE_WAY : batch;
+    } catch (error) {
+      if (gaveWay()) return GAVE_WAY;
+      if (this.#left || !this.#mayPass(error, index)) throw error;
+      return { interruptedBy: { error } };
     }
-    this.#stream = stream;
-    this.#skipping = true;
+  }
+
+  /**
+   * Opens the stream again, after a pause if it has failed.
+   * @returns `false` if the oplog no longer reaches back that far, or the reader has left.
+   * @throws The error of the failed stream, if there is one, instead of `false`.
+   */
+  async #reopen(failure: { readonly error: unknown } | null): Promise<boolean> {
+    this.#letGo();
+    let stream: SharedStream | null | "later" = failure === null ? await this.#tryAgain() : "later";
+    while (stream === "later") {
+      await sleep(this.#retryMs * (0.5 + Math.random()));
+      stream = await this.#tryAgain();
+    }
+    if (stream !== null && !this.#left) {
+      this.#take(stream);
+      this.#skipping = true;
+      return true;
+    }
+    stream?.leave();
+    if (failure !== null) throw failure.error;
+    return false;
   }
 
   async #tryAgain(): Promise<SharedStream | null | "later"> {
-    await sleep(this.#retryMs * (0.5 + Math.random()));
     try {
       return this.#left ? null : await this.#openAgain(this.#from);
     } catch (error) {
@@ -111,8 +147,7 @@ export class OplogRead {
   end(): void {
     if (this.#left) return;
     this.#left = true;
-    this.#stream?.leave();
-    this.#stream = undefined;
+    this.#letGo();
   }
 
   #countCovered({ entries }: OplogBatch): number {

@@ -3,10 +3,15 @@
  * resume from similar positions at once.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "pino";
+import { guarded } from "../metrics/guard.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import { secondsOf } from "../source/cluster-time.ts";
 import { classifyStreamError } from "../source/stream-errors.ts";
 import type { CursorCodec, Position } from "./cursor.ts";
-import type { Limiter } from "./limiter.ts";
+import { Limiter } from "./limiter.ts";
 import { OplogRead } from "./oplog-read.ts";
+import type { FeedLimits } from "./options.ts";
 import { type OpenStream, SharedStream } from "./shared-stream.ts";
 
 /**
@@ -21,23 +26,44 @@ interface Request {
 }
 
 /**
- * Reads of the oplog for resumptions from before the history. Few run at a time, and all requests that arrive while one
- * is prepared share it, so that a mass reconnect costs one or two streams.
+ * Requests from positions within this time share a stream in any case, in seconds. Otherwise a stream reads at most
+ * twice as much as each of its requests needs.
+ */
+const NEAR_SECONDS = 60;
+
+/** The parts that `OplogReads` works with. */
+export interface OplogReadsParts {
+  readonly open: OpenStream;
+  /** The head tells how far back a position is. */
+  readonly timeline: { readonly headTime: bigint };
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** Average pause before a failed stream is opened again, in milliseconds. */
+  readonly retryMs?: number;
+}
+
+/**
+ * Reads of the oplog for resumptions from before the history. Few run at a time, and requests from similar positions
+ * that arrive while one is prepared share it, so that a mass reconnect costs one or two streams. While requests wait,
+ * the readers of the oldest stream leave it after `limits.catchUpTurn`, and continue later. Otherwise a few clients that read slowly
+ * would keep all streams for hours.
  */
 export class OplogReads {
-  readonly #open: OpenStream;
+  readonly #turnMs: number;
   readonly #slots: Limiter;
-  readonly #onChange: (held: number) => void;
-  readonly #retryMs: number | undefined;
+  readonly #parts: OplogReadsParts;
   #requests: Request[] = [];
   #gathering = false;
+  #isWaiting = false;
+  #giveWayTimer: NodeJS.Timeout | undefined;
+  /** The streams that have readers, the oldest first, with the time of `performance.now` at which they were opened. */
+  readonly #streams = new Map<SharedStream, number>();
 
-  /** @param retryMs Average pause before a failed stream is opened again, in milliseconds. */
-  constructor(open: OpenStream, slots: Limiter, onChange: (held: number) => void, retryMs?: number) {
-    this.#open = open;
-    this.#slots = slots;
-    this.#onChange = onChange;
-    this.#retryMs = retryMs;
+  constructor(limits: Pick<FeedLimits, "catchUpStreams" | "catchUpTurnMs">, parts: OplogReadsParts) {
+    const slots = { most: limits.catchUpStreams, limit: "catchUpStreams" };
+    this.#turnMs = limits.catchUpTurnMs;
+    this.#slots = new Limiter(slots, parts.metrics.limitWaiting);
+    this.#parts = parts;
   }
 
   /**
@@ -48,7 +74,7 @@ export class OplogReads {
   async request(from: Position, codec: CursorCodec): Promise<OplogRead | null> {
     const openAgain = (position: Position) => this.#request(position, codec);
     const stream = await openAgain(from);
-    return stream === null ? null : new OplogRead(stream, from, openAgain, this.#retryMs);
+    return stream === null ? null : new OplogRead(stream, from, openAgain, this.#parts.retryMs);
   }
 
   #request(from: Position, codec: CursorCodec): Promise<SharedStream | null> {
@@ -60,20 +86,72 @@ export class OplogReads {
 
   async #serve(codec: CursorCodec): Promise<void> {
     this.#gathering = true;
-    const release = await this.#slots.acquire();
-    this.#onChange(this.#slots.held);
+    const release = await this.#waitForSlot();
+    this.#report();
     await sleep(GATHER_MS);
     this.#gathering = false;
-    const requests = this.#requests.sort((a, b) => (a.from.clusterTime < b.from.clusterTime ? -1 : 1));
-    this.#requests = [];
+    const requests = this.#takeGroup();
+    if (this.#requests.length > 0) void this.#serve(codec);
     const onEnd = () => {
       release();
-      this.#onChange(this.#slots.held);
+      this.#report();
     };
     await this.#openFor(requests, codec, onEnd).catch((error: unknown) => {
       onEnd();
       for (const request of requests) request.reject(error);
     });
+  }
+
+  #report(): void {
+    this.#parts.metrics.catchUpStreams.set(this.#slots.held);
+  }
+
+  async #waitForSlot(): Promise<() => void> {
+    this.#isWaiting = this.#slots.isFull;
+    this.#makeRoom();
+    const release = await this.#slots.acquire();
+    this.#isWaiting = false;
+    clearTimeout(this.#giveWayTimer);
+    return release;
+  }
+
+  /** Lets the oldest stream give way as soon as its turn is over, if requests wait. */
+  #makeRoom(): void {
+    const [oldest] = this.#streams;
+    if (!this.#isWaiting || oldest === undefined) return;
+    const [stream, sinceMs] = oldest;
+    clearTimeout(this.#giveWayTimer);
+    const giveWay = guarded(this.#parts, "feed.give-way", () => {
+      this.#parts.metrics.catchUpsGaveWay.inc();
+      stream.giveWay();
+    });
+    const waitMs = sinceMs + this.#turnMs - performance.now();
+    this.#giveWayTimer = setTimeout(giveWay, Math.max(0, waitMs));
+  }
+
+  /**
+   * Takes the requests that share the next stream, sorted by position: the one that has waited longest, and those from
+   * similar positions. A client that was away for days must not make others wait until the missed commits of these days
+   * are read.
+   */
+  #takeGroup(): Request[] {
+    const [first] = this.#requests;
+    if (first === undefined) return [];
+    const head = secondsOf(this.#parts.timeline.headTime);
+    const ageOf = ({ from }: Request) => Math.max(0, head - secondsOf(from.clusterTime));
+    const reach = 2 * ageOf(first) + NEAR_SECONDS;
+    let startAge = 0;
+    for (const request of this.#requests) {
+      const age = ageOf(request);
+      if (age <= reach) startAge = Math.max(startAge, age);
+    }
+    const isNear = (request: Request) => {
+      const age = ageOf(request);
+      return age <= startAge && 2 * age + NEAR_SECONDS >= startAge;
+    };
+    const near = this.#requests.filter(isNear);
+    this.#requests = this.#requests.filter((request) => !isNear(request));
+    return near.sort((a, b) => (a.from.clusterTime < b.from.clusterTime ? -1 : 1));
   }
 
   /**
@@ -86,7 +164,10 @@ export class OplogReads {
       onEnd();
       return;
     }
-    const stream = new SharedStream(oldest.from.clusterTime, this.#open, codec, onEnd);
+    const stream = new SharedStream(oldest.from.clusterTime, this.#parts.open, codec, () => {
+      this.#streams.delete(stream);
+      onEnd();
+    });
     try {
       await stream.batch(0);
     } catch (error) {
@@ -95,9 +176,11 @@ export class OplogReads {
       oldest.resolve(null);
       return this.#openFor(others, codec, onEnd);
     }
+    this.#streams.set(stream, performance.now());
     for (const request of requests) {
       stream.join();
       request.resolve(stream);
     }
+    this.#makeRoom();
   }
 }

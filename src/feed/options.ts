@@ -146,6 +146,14 @@ export const FeedLimits = z.strictObject({
     .max(100)
     .default(4)
     .describe("Extra change streams for resumptions from before the history; further resumptions wait."),
+  catchUpTurnMs: z
+    .int()
+    .min(100)
+    .max(600_000)
+    .default(10_000)
+    .describe(
+      "How long resumptions keep one of these change streams while others wait for one. After that they wait for their next turn, and continue where they were.",
+    ),
   commitSliceMs: z
     .int()
     .min(0)

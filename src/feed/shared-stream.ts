@@ -32,6 +32,8 @@ export class SharedStream {
   #keptBytes = 0;
   #dropped = 0;
   #readers = 0;
+  #gaveWay = false;
+  readonly #onGiveWay: (() => void)[] = [];
   /** The stream has reached its end. */
   #ended = false;
   #failure: { readonly error: unknown } | undefined;
@@ -55,6 +57,19 @@ export class SharedStream {
     if (this.#readers > 0) return;
     this.abandon();
     this.#onEnd();
+  }
+
+  /** Asks all readers to leave, because others wait for a stream. */
+  giveWay(): void {
+    if (this.#gaveWay) return;
+    this.#gaveWay = true;
+    for (const leave of this.#onGiveWay) leave();
+  }
+
+  /** Calls `leave` when its reader should leave; at once if that is the case already. */
+  whenGivingWay(leave: () => void): void {
+    if (this.#gaveWay) leave();
+    else this.#onGiveWay.push(leave);
   }
 
   /** Ends a stream that nobody has joined. */

@@ -81,6 +81,11 @@ export const COUNTERS = {
   nowMoves: ["tidewire_now_moves_total", "Subscriptions that a step of %%now moved or ended.", []],
   resets: ["tidewire_resets_total", "Resets of active subscriptions.", ["reason"]],
   catchUps: ["tidewire_catch_ups_total", "Catch-ups, by source: history or oplog.", ["from"]],
+  catchUpsGaveWay: [
+    "tidewire_catch_ups_gave_way_total",
+    "Times that a change stream for catch-up was closed after limits.catchUpTurn, because other catch-ups waited.",
+    [],
+  ],
   lagged: ["tidewire_lagged_total", "Times a connection did not drain and was taken off live delivery.", []],
   sinkDelivered: [
     "tidewire_sink_delivered_total",

@@ -34,20 +34,27 @@ test("limits.lookupValues: with one membership more, the lookup grants no access
     .toBe("subscribed");
 });
 
-test("limits.snapshotConcurrency: so many snapshots are read at a time, and all who wait get theirs", async () => {
-  const collections = { things: { rules: [{ name: "all" }] } };
-  const { service, db, connect } = await startTestService({
-    collections,
-    limits: { snapshotConcurrency: 2 },
-  });
-  const documents = Array.from({ length: 20 * 50 }, (_, i) => ({ n: i % 20 }));
-  await db.collection<{ n: number }>("things").insertMany(documents);
-  const held = vi.spyOn(service.metrics.snapshotReads, "set");
-  const client = await connect({ sub: "u1" });
-  for (let n = 0; n < 20; n++)
-    client.send({ type: "subscribe", id: `${n}`, collection: "things", filter: { n } });
-  const isLast = ({ type, last }: { type: string; last?: unknown }) => type === "snapshot" && last === true;
-  await expect.poll(() => client.received.filter(isLast).length, { timeout: 60_000 }).toBe(20);
-  const counts = held.mock.calls.map(([count]) => Number(count));
-  expect(Math.max(...counts)).toBe(2);
-});
+test.each([
+  ["limits.snapshotConcurrency", ["u1", "u2"], 2],
+  ["limits.snapshotsPerUser", ["u1", "u1"], 1],
+])(
+  "%s: for users %j %i snapshots are read at a time, and all who wait get theirs",
+  async (_limit, users, most) => {
+    const collections = { things: { rules: [{ name: "all" }] } };
+    const { service, db, connect } = await startTestService({
+      collections,
+      limits: { snapshotConcurrency: 2, snapshotsPerUser: 1 },
+    });
+    const documents = Array.from({ length: 20 * 50 }, (_, i) => ({ n: i % 20 }));
+    await db.collection<{ n: number }>("things").insertMany(documents);
+    const held = vi.spyOn(service.metrics.snapshotReads, "set");
+    const clients = await Promise.all(users.map((sub) => connect({ sub })));
+    for (let n = 0; n < 20; n++)
+      clients[n % 2]?.send({ type: "subscribe", id: `${n}`, collection: "things", filter: { n } });
+    const isLast = ({ type, last }: { type: string; last?: unknown }) => type === "snapshot" && last === true;
+    const whole = () => clients.flatMap(({ received }) => received.filter(isLast)).length;
+    await expect.poll(whole, { timeout: 60_000 }).toBe(20);
+    const counts = held.mock.calls.map(([count]) => Number(count));
+    expect(Math.max(...counts)).toBe(most);
+  },
+);
