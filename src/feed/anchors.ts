@@ -7,6 +7,7 @@ import type { BsonValue } from "../match/bson-value.ts";
 import { BSON_TYPE } from "../match/bson-value.ts";
 import { compareSameClass, typeClass } from "../match/compare.ts";
 import type { Filter, Predicate } from "../match/filter.ts";
+import { rememberedIfLong } from "../match/remembered.ts";
 import { valueKey } from "../match/value-key.ts";
 
 /** An anchor of values: the document has one of these values at this path. */
@@ -110,8 +111,10 @@ function anchorsOfPath(path: string, predicates: readonly Predicate[]): Anchor[]
   return [...anchors, ...ranges.values()];
 }
 
+const keysOf = rememberedIfLong((values) => [...new Set(values.map(valueKey))]);
+
 function anchorOfList(path: string, values: readonly BsonValue[]): EqualityAnchor[] {
-  const keys = [...new Set(values.map(valueKey))];
+  const keys = keysOf(values);
   return keys.length > KEYS_MAX ? [] : [{ path, keys }];
 }
 

@@ -66,6 +66,8 @@ export class LookupSet {
    */
   readonly #mayChange = new WeakMap<readonly StreamEvent[], boolean>();
   readonly #values = new Map<string, { readonly value: BsonValue; count: number }>();
+  /** `null` until the values are asked for. */
+  #list: readonly BsonValue[] | null = null;
   #sameSince = 0n;
   /** How often the set was loaded or has changed. A search with pauses detects a change by it. */
   #changes = 0;
@@ -86,13 +88,16 @@ export class LookupSet {
     return this.#values.size;
   }
 
-  get values(): BsonValue[] {
-    return [...this.#values.values()].map(({ value }) => value);
+  /** One array until the values change, so that everything that is made of the list is made once for all holders. */
+  get values(): readonly BsonValue[] {
+    this.#list ??= Array.from(this.#values.values(), ({ value }) => value);
+    return this.#list;
   }
 
   /** Loads the matching documents as of one cluster time. The set must not be used before the last step. */
   *loadInSteps(documents: readonly Uint8Array[], clusterTime: bigint): Steps<void> {
     this.#values.clear();
+    this.#list = null;
     this.#sameSince = clusterTime;
     this.#changes++;
     const pace = new StepPace();
@@ -258,9 +263,13 @@ export class LookupSet {
   #count(key: string, value: BsonValue, by: number): void {
     const known = this.#values.get(key);
     const count = (known?.count ?? 0) + by;
-    if (count <= 0) this.#values.delete(key);
-    else if (known === undefined) this.#values.set(key, { value, count });
-    else known.count = count;
+    if (count > 0 && known !== undefined) {
+      known.count = count;
+      return;
+    }
+    if (count > 0) this.#values.set(key, { value, count });
+    else this.#values.delete(key);
+    this.#list = null;
   }
 }
 

@@ -15,6 +15,7 @@ import type {
   Predicate,
   PredicateTemplate,
 } from "./filter.ts";
+import { rememberedIfLong } from "./remembered.ts";
 
 /** Supplies the values of placeholders. Each function throws if the claim does not fit its slot. */
 export interface PlaceholderResolver {
@@ -63,9 +64,18 @@ function bindOperand(operand: Operand, resolve: PlaceholderResolver): BsonValue 
 }
 
 function bindListOperator(op: ListOperator, values: OperandList, resolve: PlaceholderResolver): Predicate {
-  if ("placeholder" in values) return { op, values: resolve.many(values).map(bindable), from: values };
+  if ("placeholder" in values) return { op, values: bindableList(resolve.many(values)), from: values };
   return { op, values: values.map((value) => bindOperand(value, resolve)) };
 }
+
+/**
+ * The list itself, so that all filters with it share everything that is made of a long list. The values of a lookup are
+ * one list until the lookup changes.
+ */
+const bindableList = rememberedIfLong((values) => {
+  for (const value of values) bindable(value);
+  return values;
+});
 
 function bindable(value: BsonValue): BsonValue {
   if (!isBindable(value)) throw new TidewireError("bad-filter", "a value would be read as an operator");

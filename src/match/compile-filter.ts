@@ -50,7 +50,7 @@ function compilePathTest(path: string, predicate: Predicate): DocumentTest {
 
 /** Each value may match another element. One walk searches for all of them. */
 function compileAll(path: string, values: readonly BsonValue[]): DocumentTest {
-  const wanted = new ValueSet(values);
+  const wanted = ValueSet.of(values);
   if (wanted.size === 0) return () => false;
   const walk = compilePath(path, true);
   // For each value, the number of the evaluation that last found it, so that nothing has to be cleared for the next
@@ -105,13 +105,13 @@ export function compileValueTest(predicate: Predicate): ValueTest {
     case "$lte":
       return compileComparison(predicate.op, predicate.value);
     case "$in": {
-      const listed = new ValueSet(predicate.values);
+      const listed = ValueSet.of(predicate.values);
       return (type, bytes, at) => listed.find(type, bytes, at) >= 0;
     }
     case "$all": {
       // One value cannot equal two different ones.
       const [value] = predicate.values;
-      const isPossible = value !== undefined && new ValueSet(predicate.values).size === 1;
+      const isPossible = value !== undefined && ValueSet.of(predicate.values).size === 1;
       return isPossible ? compileComparison("$eq", value) : () => false;
     }
     case "$exists":

@@ -107,7 +107,7 @@ const always = (tester: ValueTester) => () => tester;
 
 /** Makes a tester for one document, which succeeds once each of the values was found. */
 function allValues(values: readonly BsonValue[]): () => ValueTester {
-  const wanted = new ValueSet(values);
+  const wanted = ValueSet.of(values);
   return () => {
     const found = new Set<number>();
     const test: ValueTest = (type, bytes, at) => {

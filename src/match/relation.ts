@@ -8,6 +8,7 @@ import { compareValues, typeClass } from "./compare.ts";
 import type { Filter, Predicate } from "./filter.ts";
 import { canonicalProjection, intersectProjections } from "./projection.ts";
 import type { Projection } from "./projection-fields.ts";
+import { remembered } from "./remembered.ts";
 import { valueKey } from "./value-key.ts";
 
 /** The relation of the second to the first. `other`: it shows something else, or the structure does not decide it. */
@@ -80,18 +81,6 @@ function impliesAlone(a: Filter, b: Filter, steps: Steps): boolean {
     );
   }
   return steps.parts.canonical(a) === steps.parts.canonical(b);
-}
-
-/** Memoized per node. */
-function remembered<K extends object, V>(make: (key: K) => V): (key: K) => V {
-  const known = new WeakMap<K, V>();
-  return (key) => {
-    const before = known.get(key);
-    if (before !== undefined) return before;
-    const made = make(key);
-    known.set(key, made);
-    return made;
-  };
 }
 
 /** Most requests have the projections of their rules, so that few pairs are compared very often. */

@@ -1,6 +1,7 @@
 import { BSON_TYPE, type BsonValue } from "./bson-value.ts";
 import { compareSameClass, compareValues, typeClass } from "./compare.ts";
 import { binaryDouble, equalDouble, numberKey } from "./numbers.ts";
+import { rememberedIfLong } from "./remembered.ts";
 
 const NUMBERS = typeClass(BSON_TYPE.int);
 
@@ -10,6 +11,11 @@ const NUMBERS = typeClass(BSON_TYPE.int);
  * fast as hashing for a thousand values and allocates nothing.
  */
 export class ValueSet {
+  /** The set of a list. Filters with the same long list share one, because a set never changes. */
+  static readonly of: (values: readonly BsonValue[]) => ValueSet = rememberedIfLong(
+    (values) => new ValueSet(values),
+  );
+
   /** The number of different values. Each has a number below this. */
   readonly size: number;
   /** By mathematical value. Numbers that equal a double are also found by that double, which needs no key. */

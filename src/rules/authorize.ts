@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { type Aggregate, canonicalAggregate, parseAggregate } from "../match/aggregate.ts";
-import { andFilters, canonicalFilter } from "../match/canonical-filter.ts";
+import { andFilters } from "../match/canonical-filter.ts";
 import type { Filter } from "../match/filter.ts";
 import { parseFilter } from "../match/parse-filter.ts";
 import {
@@ -21,6 +21,7 @@ import type { AggregateRequest, DocumentMode, SortSpec } from "../protocol/messa
 import type { BoundLookup, LookupValues } from "./bind-rule.ts";
 import { checkAllowed } from "./check-allowed.ts";
 import type { RequestLimits, Rule, RuleSet } from "./compile-rules.ts";
+import { filterText } from "./filter-text.ts";
 import { type AppliedRule, type Grant, grantOf, type Subject } from "./grant.ts";
 import { sharedProjection } from "./shared-projection.ts";
 
@@ -208,7 +209,7 @@ function effectiveQuery(grant: Grant, request: ParsedRequest): EffectiveQuery {
   const identity = [
     database,
     collectionName,
-    canonicalFilter(filter),
+    filterText(filter),
     canonicalFields,
     sort,
     limit,

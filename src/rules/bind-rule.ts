@@ -4,10 +4,10 @@
 import { createHash } from "node:crypto";
 import { bindFilter } from "../match/bind-filter.ts";
 import type { BsonValue } from "../match/bson-value.ts";
-import { canonicalFilter } from "../match/canonical-filter.ts";
 import type { Filter } from "../match/filter.ts";
 import { ClaimRefused, type Claims, claimResolver } from "./claims.ts";
 import type { CollectionRules, LookupTemplate, Rule } from "./compile-rules.ts";
+import { filterText } from "./filter-text.ts";
 
 /** A lookup with the claims filled in. Lookups with equal keys share one set. */
 export interface BoundLookup {
@@ -36,7 +36,9 @@ export class LookupsNeeded extends Error {
 /** The filter of a rule, with claims and sets filled in. */
 export interface Bound {
   readonly filter: Filter;
-  readonly lookups: BoundLookup[];
+  readonly lookups: readonly BoundLookup[];
+  /** The values of each of the lookups, in the same order. A set gives one list until it changes. */
+  readonly lists: readonly (readonly BsonValue[])[];
   /** Whether nothing had to be filled in. */
   readonly isConstant: boolean;
 }
@@ -54,6 +56,7 @@ export function bindRule(
   lookupValues: LookupValues,
 ): Bound {
   const lookups: BoundLookup[] = [];
+  const lists: (readonly BsonValue[])[] = [];
   const needed: BoundLookup[] = [];
   const resolver = claimResolver(claims, nowMs, (name) => {
     const template = collection.lookups.get(name);
@@ -62,6 +65,7 @@ export function bindRule(
     lookups.push(lookup);
     const values = lookupValues(lookup);
     if (values === null) needed.push(lookup);
+    lists.push(values ?? []);
     return values ?? [];
   });
   let isConstant = true;
@@ -74,13 +78,13 @@ export function bindRule(
     many: (placeholder) => noteUse(resolver.many(placeholder)),
   });
   if (needed.length > 0) throw new LookupsNeeded(needed);
-  return { filter, lookups, isConstant };
+  return { filter, lookups, lists, isConstant };
 }
 
 function bindLookup(template: LookupTemplate, claims: Claims, nowMs: number): BoundLookup {
   const { database, collectionName, value } = template;
   const filter = bindFilter(template.filter, claimResolver(claims, nowMs));
-  const identity = JSON.stringify([database, collectionName, canonicalFilter(filter), value]);
+  const identity = JSON.stringify([database, collectionName, filterText(filter), value]);
   const key = createHash("sha256").update(identity).digest("base64url");
   return { key, database, collectionName, filter, value };
 }
@@ -88,6 +92,6 @@ function bindLookup(template: LookupTemplate, claims: Claims, nowMs: number): Bo
 /** Identifies what a rule contributes to a query. */
 export function grantKey(rule: Rule, filter: Filter): string {
   return createHash("sha256")
-    .update(JSON.stringify([rule.identity, canonicalFilter(filter)]))
+    .update(JSON.stringify([rule.identity, filterText(filter)]))
     .digest("base64url");
 }

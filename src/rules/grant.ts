@@ -3,8 +3,16 @@
  * in `authorize.ts`.
  */
 import type { Filter } from "../match/filter.ts";
+import { remembered } from "../match/remembered.ts";
 import { TidewireError } from "../protocol/errors.ts";
-import { type BoundLookup, bindRule, grantKey, LookupsNeeded, type LookupValues } from "./bind-rule.ts";
+import {
+  type Bound,
+  type BoundLookup,
+  bindRule,
+  grantKey,
+  LookupsNeeded,
+  type LookupValues,
+} from "./bind-rule.ts";
 import { ClaimRefused, type Claims, roundNow } from "./claims.ts";
 import type { CollectionRules, CompiledPresence, Rule, RuleSet } from "./compile-rules.ts";
 
@@ -41,8 +49,13 @@ export interface Grant extends AppliedRule {
   readonly key: string;
 }
 
-/** The grants of rules whose filters hold no placeholder. Such a rule grants the same to every user it applies to. */
-const constantGrants = new WeakMap<AppliedRule, Grant>();
+/** The grant of each applied rule. A rule that was applied once may be asked for by hundreds of subscriptions. */
+const grants = remembered(
+  (applied: AppliedRule): Grant => ({
+    ...applied,
+    key: grantKey(applied.rule, applied.filter),
+  }),
+);
 
 /**
  * Finds the rule that applies to a user, and fills in claims and sets.
@@ -56,14 +69,9 @@ export const grantOf = (
   nowMs: number,
   lookupValues: LookupValues,
 ): Grant =>
-  applyRules(rules, subject, name, (collection, rule) => {
-    const applied = bindApplied(rules, subject, collection, rule, nowMs, lookupValues);
-    const known = constantGrants.get(applied);
-    if (known !== undefined) return known;
-    const grant = { ...applied, key: grantKey(rule, applied.filter) };
-    if (grant.isConstant) constantGrants.set(applied, grant);
-    return grant;
-  });
+  applyRules(rules, subject, name, (collection, rule) =>
+    grants(bindApplied(rules, subject, collection, rule, nowMs, lookupValues)),
+  );
 
 /**
  * Like `grantOf`, without the key. A replay of thousands of requests needs no digests.
@@ -132,6 +140,33 @@ function applyRule<T>(
 /** Rules whose filters hold no placeholder, as they apply to every user. */
 const constantRules = new WeakMap<Rule, AppliedRule>();
 
+/** A rule as it was applied last, with everything on which the outcome depends. */
+interface LastApplied {
+  readonly collection: CollectionRules;
+  readonly claims: Claims;
+  readonly lists: Bound["lists"];
+  readonly applied: AppliedRule;
+}
+
+/**
+ * The last outcome of each rule. When a set, a token or the rules change, the subscriptions of a user are judged one after
+ * the other, and the same rule is filled in for all of them.
+ */
+const lastApplied = new WeakMap<Rule, LastApplied>();
+
+const NO_CLAIMS: Claims = {};
+
+/** Whether filling in the rule would give the same. Claims are never altered, and a set gives a new list if it changes. */
+function isSameAs(
+  { collection, claims, lists, applied }: LastApplied,
+  given: { collection: CollectionRules; claims: Claims; nowMs: number },
+  lookupValues: LookupValues,
+): boolean {
+  if (given.collection !== collection || given.claims !== claims) return false;
+  if (applied.nowMs !== null && applied.nowMs !== given.nowMs) return false;
+  return applied.lookups.every((lookup, index) => lookupValues(lookup) === lists[index]);
+}
+
 function bindApplied(
   { nowStepMs }: RuleSet,
   subject: Subject | null,
@@ -143,9 +178,14 @@ function bindApplied(
   const known = constantRules.get(rule);
   if (known?.collection === collection) return known;
   const roundedMs = roundNow(nowMs, nowStepMs);
-  const bound = bindRule(collection, rule, subject?.claims ?? {}, roundedMs, lookupValues);
+  const claims = subject?.claims ?? NO_CLAIMS;
+  const last = lastApplied.get(rule);
+  if (last !== undefined && isSameAs(last, { collection, claims, nowMs: roundedMs }, lookupValues))
+    return last.applied;
+  const { lists, ...bound } = bindRule(collection, rule, claims, roundedMs, lookupValues);
   const applied = { collection, rule, ...bound, nowMs: rule.usesNow ? roundedMs : null };
   if (applied.isConstant) constantRules.set(rule, applied);
+  else lastApplied.set(rule, { collection, claims, lists, applied });
   return applied;
 }
 
