@@ -89,7 +89,7 @@ export class Dispatch {
     const { lookups, slices, work } = this.#parts;
     this.#countMissingImages(entry.commit);
     work.beginCommit();
-    if (lookups.areKept) yield* lookups.apply(entry, () => this.flushAll());
+    if (lookups.areKept) yield* this.#judging(lookups.apply(entry, () => this.flushAll()));
     this.#parts.trace.observer?.arrived(entry);
     for (const [namespace, events] of byNamespace(entry.commit.events)) {
       const index = this.#byNamespace.get(namespace);
@@ -238,6 +238,15 @@ export class Dispatch {
     yield* this.flush();
     if (work.isDue) work.judge(Date.now());
     yield;
+  }
+
+  /** Stops a user whose rights take too long to decide within the commit. */
+  *#judging(steps: Iterable<void>): Generator<void, void> {
+    const { work } = this.#parts;
+    for (const _ of steps) {
+      if (work.isDue) work.judge(Date.now());
+      yield;
+    }
   }
 
   /** Writes the changes found so far before a pause, so that one slow live query delays no other. */

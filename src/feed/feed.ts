@@ -320,6 +320,16 @@ export class Feed implements CommitSink {
     this.#liveQueries.leave(delivery, Date.now());
   }
 
+  /**
+   * Charges a decision about rights to its user.
+   * @param liveQuery The live query that may end if the user exceeds the allowance; `null` if the user did not cause the
+   *   decision.
+   * @param ms How long it took, in milliseconds.
+   */
+  noteRights(account: Account, liveQuery: LiveQuery | null, ms: number): void {
+    this.#liveQueries.noteRights(account, liveQuery, ms);
+  }
+
   /** Whether there is a live query with this key now. */
   hasLiveQuery(key: string): boolean {
     return this.#liveQueries.get(key) !== undefined;

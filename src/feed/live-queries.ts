@@ -119,6 +119,11 @@ export class LiveQueries implements WindowAdmission {
     return this.#windows.reading(account);
   }
 
+  /** A decision about the rights of a user took `ms` milliseconds. See `WorkMeter.noteRights`. */
+  noteRights(account: Account, liveQuery: LiveQuery | null, ms: number): void {
+    this.#work.noteRights(account, liveQuery, ms);
+  }
+
   obtain(spec: LiveQuerySpec): LiveQuery {
     return this.#byKey.get(spec.key) ?? this.#create(spec);
   }

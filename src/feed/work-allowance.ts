@@ -6,6 +6,8 @@
 const WORK_BURST_S = 1;
 /** Below this share of the maximum, a user receives no further live queries. */
 const WORK_LOW = 0.25;
+/** This share of the maximum is not taken by work that the user did not ask for. */
+const WORK_KEPT = 0.2;
 
 /** The work that the live queries of one user may still cause. It grows with time, up to a bound. */
 export class WorkAllowance {
@@ -28,6 +30,16 @@ export class WorkAllowance {
     this.#leftMs = this.#leftAt(nowMs) - spentMs;
     this.#atMs = nowMs;
     return this.#leftMs;
+  }
+
+  /**
+   * Charges work that the user did not ask for at this moment, such as a step of the clock. It leaves enough that nothing of
+   * the user ends for it, and so little that no live query is added until it has grown again.
+   */
+  lower(spentMs: number, nowMs: number): void {
+    const left = this.#leftAt(nowMs);
+    this.#leftMs = Math.max(Math.min(left, this.#mostMs * WORK_KEPT), left - spentMs);
+    this.#atMs = nowMs;
   }
 
   /** Cancels a debt, because the live queries that caused it have ended. */

@@ -29,6 +29,19 @@ interface Searched {
   items(): Iterable<LiveQuery>;
 }
 
+/** The work for one user, and the live queries that caused it. */
+interface Spent {
+  ms: number;
+  readonly by: { readonly liveQuery: LiveQuery; readonly ms: number }[];
+}
+
+function add(spent: Map<Account, Spent>, account: Account, liveQuery: LiveQuery, ms: number): void {
+  const sum = spent.get(account) ?? { ms: 0, by: [] };
+  spent.set(account, sum);
+  sum.ms += ms;
+  sum.by.push({ liveQuery, ms });
+}
+
 /** The parts that `WorkMeter` works with. */
 export interface WorkMeterParts {
   readonly holdings: Holdings;
@@ -44,7 +57,7 @@ export interface WorkMeterParts {
 
 /**
  * Measures the matching time of each live query, and charges it to the users who follow it. Users who share a live
- * query pay equal parts. If a user exceeds `limits.workPerUser`, the most expensive live queries of that user end.
+ * query pay equal parts. The time of decisions about rights is charged to the user whose rights they are. If a user exceeds `limits.workPerUser`, the most expensive live queries of that user end.
  */
 export class WorkMeter {
   readonly #parts: WorkMeterParts;
@@ -62,6 +75,8 @@ export class WorkMeter {
    * their live queries took, in milliseconds.
    */
   readonly #exhausted = new Map<Account, number>();
+  /** Time of decisions about rights since the last judgement, in milliseconds, by user and live query. */
+  readonly #rights = new Map<Account, Map<LiveQuery | null, number>>();
   #sinceMs = 0;
   #judgedCpuMs: number;
 
@@ -96,6 +111,18 @@ export class WorkMeter {
     const known = this.#searches.get(searched);
     if (known === undefined) this.#searches.set(searched, { ms });
     else known.ms += ms;
+    this.#sinceMs += ms;
+  }
+
+  /**
+   * A decision about the rights of a user took `ms` milliseconds.
+   * @param liveQuery The live query that it was about, and that may end for it; `null` if the user did not cause the
+   *   decision, and nothing may end for it.
+   */
+  noteRights(account: Account, liveQuery: LiveQuery | null, ms: number): void {
+    const ofUser = this.#rights.get(account) ?? new Map<LiveQuery | null, number>();
+    this.#rights.set(account, ofUser);
+    ofUser.set(liveQuery, (ofUser.get(liveQuery) ?? 0) + ms);
     this.#sinceMs += ms;
   }
 
@@ -142,18 +169,14 @@ export class WorkMeter {
     const { metrics } = this.#parts;
     this.#shareSearches();
     const share = this.#cpuShare();
-    const spent = new Map<Account, { ms: number; by: { liveQuery: LiveQuery; ms: number }[] }>();
+    const spent = new Map<Account, Spent>();
+    this.#addRights(spent, share, nowMs);
     let costliestMs = 0;
     for (const [liveQuery, spentMs] of this.#spent) {
       const accounts = this.#parts.holdings.accountsOf(liveQuery);
       costliestMs = Math.max(costliestMs, this.meanMs(liveQuery));
       const ms = (spentMs * share) / Math.max(1, accounts.size);
-      for (const account of accounts) {
-        const sum = spent.get(account) ?? { ms: 0, by: [] };
-        spent.set(account, sum);
-        sum.ms += ms;
-        sum.by.push({ liveQuery, ms });
-      }
+      for (const account of accounts) add(spent, account, liveQuery, ms);
     }
     metrics.matchSeconds.inc((this.#sinceMs * share) / 1_000);
     metrics.costliestLiveQuery.set(costliestMs / 1_000);
@@ -163,6 +186,16 @@ export class WorkMeter {
       const available = account.work.spend(ms, nowMs);
       if (available < 0) this.#endCostliest(account, by, -available);
     }
+  }
+
+  #addRights(spent: Map<Account, Spent>, share: number, nowMs: number): void {
+    for (const [account, ofUser] of this.#rights) {
+      for (const [liveQuery, ms] of ofUser) {
+        if (liveQuery === null) account.work.lower(ms * share, nowMs);
+        else add(spent, account, liveQuery, ms * share);
+      }
+    }
+    this.#rights.clear();
   }
 
   #spend(liveQuery: LiveQuery, ms: number): void {
@@ -190,7 +223,7 @@ export class WorkMeter {
     this.#searches.clear();
   }
 
-  #endCostliest(account: Account, by: { liveQuery: LiveQuery; ms: number }[], overMs: number): void {
+  #endCostliest(account: Account, by: Spent["by"], overMs: number): void {
     let left = overMs;
     let msPerUnit = 0;
     for (const { liveQuery, ms } of by.sort((a, b) => b.ms - a.ms)) {

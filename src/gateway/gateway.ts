@@ -164,9 +164,7 @@ export class Gateway implements ConnectionEvents {
   ): Generator<void, void> {
     for (const connection of this.#everyConnection()) {
       try {
-        const { changed, ended } = reauthorizeAll(connection, at);
-        total.changed += changed;
-        total.ended += ended;
+        yield* reauthorizeAll(connection, total, at);
       } catch (error) {
         // It may still be under the earlier rules. The other connections must not be.
         total.ended += connection.subscriptions.size;
@@ -216,11 +214,8 @@ export class Gateway implements ConnectionEvents {
 
   /** Authorizes all subscriptions of a connection again, between two commits. */
   async reauthorize(connection: Connection): Promise<RulesEffect> {
-    let effect: RulesEffect = { changed: 0, ended: 0 };
-    await this.#context.feed.exclusively(() => {
-      effect = reauthorizeAll(connection);
-      return undefined;
-    });
+    const effect = { changed: 0, ended: 0 };
+    await this.#context.feed.exclusively((slices) => slices.run(reauthorizeAll(connection, effect)));
     return effect;
   }
 

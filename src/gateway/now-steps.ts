@@ -3,9 +3,10 @@
  * subscriptions again at fixed steps; between two steps the time does not change, which keeps live queries shareable.
  */
 import type { LookupSet } from "../feed/lookup-set.ts";
-import { guarded, runGuarded } from "../metrics/guard.ts";
-import { authorizeParsed } from "../rules/authorize.ts";
+import { Slices } from "../feed/slices.ts";
+import { guarded, noteFault } from "../metrics/guard.ts";
 import { type BoundLookup, LookupsNeeded } from "../rules/bind-rule.ts";
+import { appliedRuleOf } from "../rules/grant.ts";
 import type { Connection } from "./connection/connection.ts";
 import { reauthorizeForStep } from "./connection/reauthorization.ts";
 import type { Subscription } from "./connection/subscription.ts";
@@ -53,7 +54,7 @@ export class NowSteps {
     try {
       const { clock } = this.#context;
       if (Date.now() >= clock.nextMs) await this.#step();
-      else if (this.#preparedMs !== clock.nextMs) this.#prepare(clock.nextMs);
+      else if (this.#preparedMs !== clock.nextMs) await this.#prepare(clock.nextMs);
     } finally {
       this.schedule();
     }
@@ -70,25 +71,30 @@ export class NowSteps {
 
   *#moveEach(): Generator<void, void> {
     for (const connection of [...this.#connections()]) {
-      runGuarded(
-        this.#context,
-        "gateway.nowStep",
-        () => this.#context.metrics.nowMoves.inc(reauthorizeForStep(connection)),
-        (fault) => connection.fail(fault),
-      );
+      try {
+        yield* reauthorizeForStep(connection, (moved) => this.#context.metrics.nowMoves.inc(moved));
+      } catch (error) {
+        connection.fail(noteFault(this.#context, "gateway.nowStep", error));
+      }
       yield;
     }
     if (this.#context.presence !== null) yield* this.#context.presence.judgeAll(true);
   }
 
   /** Reads the lookup sets of the next step, so that no subscription must be silent while they are read. */
-  #prepare(nextMs: number): void {
+  async #prepare(nextMs: number): Promise<void> {
     this.#letGo();
     this.#preparedMs = nextMs;
-    for (const connection of this.#connections()) {
+    await new Slices(this.#context.limits.commitSliceMs).run(this.#acquireEach(nextMs));
+  }
+
+  *#acquireEach(nextMs: number): Generator<void, void> {
+    for (const connection of [...this.#connections()]) {
       for (const subscription of connection.subscriptions) {
+        if (this.#isStopped) return;
         if (subscription.query.nowMs === null || subscription.lookups.sets.length === 0) continue;
         for (const lookup of neededAt(connection, subscription, nextMs)) this.#acquire(lookup);
+        yield;
       }
     }
   }
@@ -129,7 +135,7 @@ function neededAt(
   nowMs: number,
 ): readonly BoundLookup[] {
   try {
-    authorizeParsed(context.rules, identity, request, nowMs, lookups.values);
+    appliedRuleOf(context.rules, identity, request.collection, nowMs, lookups.values);
   } catch (error) {
     if (error instanceof LookupsNeeded) return error.lookups;
   }

@@ -5,10 +5,8 @@
 import { holderOf } from "../../auth/subject.ts";
 import type { Identity } from "../../auth/verify-token.ts";
 import { noteFault } from "../../metrics/guard.ts";
-import { LookupsNeeded } from "../../rules/bind-rule.ts";
-import { type Grant, grantOf } from "../../rules/grant.ts";
-import type { GatewayContext } from "../context.ts";
 import { collectionDigest } from "../rights/collection-digest.ts";
+import { type Affected, findAffected, Grants, suspend } from "./affected.ts";
 import { sendTickets } from "./answers.ts";
 import { endFor } from "./end-subscription.ts";
 import type { Login } from "./login.ts";
@@ -21,13 +19,6 @@ import { type WorkTurns, workTurns } from "./work-turns.ts";
 export interface IdentityHost extends SubscriptionHost {
   readonly isClosed: boolean;
   readonly login: SubscriptionHost["login"] & Pick<Login, "replace" | "expiresAtMs">;
-}
-
-/** The effect of a newer token on one subscription, judged by the grant alone. */
-interface Affected {
-  readonly subscription: Subscription;
-  /** Why it has no rights any more; `null` if the grant differs, and the request must be judged under it. */
-  readonly error: unknown;
 }
 
 /**
@@ -61,29 +52,16 @@ export async function applyIdentity(
 }
 
 /**
- * Silences every subscription whose grant may have changed.
+ * Silences every subscription whose grant may have changed. With a token that is merely newer, every grant is the same.
  * @returns These subscriptions.
  */
-function silence(connection: SubscriptionHost): Affected[] {
-  const grants = new Grants(connection.context, connection.identity);
-  const affected: Affected[] = [];
-  for (const subscription of connection.subscriptions) {
-    const { attachment, id } = subscription;
-    // An older token is still undecided for this subscription. The time under it is a gap, even if this token grants
-    // the same as the one before.
-    if (attachment.isUndecided(id)) connection.subscriptions.release(subscription);
-    // Mostly this is all the work: with a token that is merely newer, every grant is the same.
-    const outcome = grants.outcomeFor(subscription);
-    if (outcome === "same") continue;
+function silence(connection: SubscriptionHost): readonly Affected[] {
+  const affected = findAffected(connection);
+  for (const { subscription, error } of affected) {
     noteLost(connection, subscription);
-    const error = outcome === "differs" ? null : outcome.error;
-    // Without rights nothing of the subscription continues. With different rights its state may become part of the new
-    // one.
-    if (error === null) {
-      attachment.delivery.sendHeld();
-      attachment.suspend(id);
-    } else connection.subscriptions.release(subscription);
-    affected.push({ subscription, error });
+    // Without rights nothing of the subscription continues.
+    if (error === null) suspend(subscription);
+    else connection.subscriptions.release(subscription);
   }
   return affected;
 }
@@ -110,38 +88,4 @@ function noteLost({ context, identity }: SubscriptionHost, { attachment }: Subsc
 function decide(connection: SubscriptionHost, identity: Identity, subscription: Subscription): void {
   if (connection.identity !== identity || !connection.subscriptions.holds(subscription)) return;
   reauthorize(connection, subscription);
-}
-
-/** The grants of a connection's subscriptions under one token. The grant of each collection is computed once. */
-class Grants {
-  readonly #context: GatewayContext;
-  readonly #identity: Identity | null;
-  readonly #byCollection = new Map<string, Grant | { readonly error: unknown }>();
-
-  constructor(context: GatewayContext, identity: Identity | null) {
-    this.#context = context;
-    this.#identity = identity;
-  }
-
-  /** Judges a subscription. Never throws: any fault is a reason to end the subscription. */
-  outcomeFor(subscription: Subscription): "same" | "differs" | { error: unknown } {
-    const { request, lookups, attachment, id, query } = subscription;
-    const known =
-      this.#byCollection.get(request.collection) ?? this.#find(request.collection, lookups.values);
-    if ("error" in known) return known.error instanceof LookupsNeeded ? "differs" : known;
-    return known.key === query.grant && attachment.serves(id) ? "same" : "differs";
-  }
-
-  #find(collection: string, lookupValues: Subscription["lookups"]["values"]): Grant | { error: unknown } {
-    const { rules, clock } = this.#context;
-    try {
-      const grant = grantOf(rules, this.#identity, collection, clock.nowMs, lookupValues);
-      // A grant with lookups is not kept, because subscriptions differ in the sets that they have.
-      if (grant.lookups.length === 0) this.#byCollection.set(collection, grant);
-      return grant;
-    } catch (error) {
-      if (!(error instanceof LookupsNeeded)) this.#byCollection.set(collection, { error });
-      return { error };
-    }
-  }
 }

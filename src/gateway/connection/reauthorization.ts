@@ -7,16 +7,20 @@
  * or in its effect ends that one subscription: rights fail closed, and the others are not affected.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import type { HistoryEntry } from "../../feed/history.ts";
 import { Rights } from "../../feed/rights.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import { authorizeParsed, type EffectiveQuery } from "../../rules/authorize.ts";
 import { type BoundLookup, LookupsNeeded } from "../../rules/bind-rule.ts";
+import { findAffected, suspend } from "./affected.ts";
 import { sendSubscribed } from "./answers.ts";
 import { Attachment } from "./attachment.ts";
+import { commitShare } from "./commit-share.ts";
 import { endFor } from "./end-subscription.ts";
 import type { Subscription } from "./subscription.ts";
 import type { SubscriptionHost } from "./subscription-host.ts";
 import type { ChangePoint } from "./subscriptions.ts";
+import { workTurns } from "./work-turns.ts";
 
 /** `changed` also if the decision must wait. */
 type Outcome = "unchanged" | "changed" | "ended";
@@ -24,36 +28,66 @@ type Outcome = "unchanged" | "changed" | "ended";
 /** Average pause before another attempt, in milliseconds. */
 const RETRY_MS = 1_000;
 
-/**
- * Authorizes every subscription of a connection again, in one turn.
- * @param at The commit that changed the rules; `null` for the head of the stream.
- * @returns How many subscriptions changed, and how many ended.
- */
-export function reauthorizeAll(
-  connection: SubscriptionHost,
-  at: ChangePoint = null,
-): { changed: number; ended: number } {
-  const counts = { unchanged: 0, changed: 0, ended: 0 };
-  for (const subscription of connection.subscriptions)
-    if (connection.subscriptions.holds(subscription)) counts[reauthorize(connection, subscription, at)]++;
-  return { changed: counts.changed, ended: counts.ended };
+/** The effect of a change of rights on the subscriptions of one or more connections. */
+export interface ChangeCounts {
+  changed: number;
+  ended: number;
 }
 
 /**
- * `%%now` has taken a step: authorizes the subscriptions whose rules use it again, in one turn.
- * @returns How many subscriptions changed or ended.
+ * Authorizes every subscription of a connection again, each in one turn. All that may be concerned are silent from the
+ * first turn on. Each `yield` offers a pause, during which no commit may be delivered.
+ * @param counts Is increased by the subscriptions that changed, and by those that ended.
+ * @param at The commit that changed the rules; `null` for the head of the stream.
  */
-export function reauthorizeForStep(connection: SubscriptionHost): number {
-  const { subscriptions } = connection;
-  /** Whether all ids of an attachment ask for the same live query, so that they can move together. */
-  const together = new Map<Attachment, boolean>();
+export function* reauthorizeAll(
+  connection: SubscriptionHost,
+  counts: ChangeCounts,
+  at: ChangePoint = null,
+): Generator<void, void> {
+  for (const { subscription } of findAffected(connection)) suspend(subscription);
+  for (const subscription of connection.subscriptions) {
+    if (!connection.subscriptions.holds(subscription)) continue;
+    const outcome = reauthorize(connection, subscription, at);
+    if (outcome !== "unchanged") counts[outcome]++;
+    yield;
+  }
+}
+
+/**
+ * `%%now` has taken a step: authorizes the subscriptions whose rules use it again, those of one live query in one turn. All
+ * that may be concerned are silent from the first turn on. Each `yield` offers a pause, during which no commit may be
+ * delivered.
+ * @param onMoved Called with the number of subscriptions that changed or ended in each turn.
+ */
+export function* reauthorizeForStep(
+  connection: SubscriptionHost,
+  onMoved: (moved: number) => void,
+): Generator<void, void> {
+  for (const { subscription } of findAffected(connection, usesNow)) suspend(subscription);
+  const judged = new Set<Subscription>();
+  for (const subscription of connection.subscriptions) {
+    if (judged.has(subscription) || !usesNow(subscription)) continue;
+    const together = connection.subscriptions.servedBy(subscription.attachment).filter(usesNow);
+    for (const one of together) judged.add(one);
+    onMoved(reauthorizeTogether(connection, subscription.attachment, together));
+    yield;
+  }
+}
+
+const usesNow = ({ query }: Subscription) => query.nowMs !== null;
+
+/** Authorizes subscriptions of one live query again, in one turn, so that they can move together. */
+function reauthorizeTogether(
+  connection: SubscriptionHost,
+  attachment: Attachment,
+  subscriptions: readonly Subscription[],
+): number {
+  const together = moveAlike(connection, attachment);
   let moved = 0;
   for (const subscription of subscriptions) {
-    const { attachment, id, query } = subscription;
-    if (query.nowMs === null || !subscriptions.holds(subscription) || !attachment.serves(id)) continue;
-    if (!together.has(attachment)) together.set(attachment, moveAlike(connection, attachment));
-    const outcome = reauthorize(connection, subscription, null, together.get(attachment));
-    if (outcome !== "unchanged") moved++;
+    if (!connection.subscriptions.holds(subscription) || !attachment.serves(subscription.id)) continue;
+    if (reauthorize(connection, subscription, null, together) !== "unchanged") moved++;
   }
   return moved;
 }
@@ -80,12 +114,46 @@ export function reauthorize(
   at: ChangePoint = null,
   together = false,
 ): Outcome {
+  const { outcome, ms } = timedDecision(connection, subscription, at, together);
+  connection.context.feed.noteRights(connection.login.account, null, ms);
+  return outcome;
+}
+
+/**
+ * A set has changed with a commit: authorizes one subscription again. If the subscriptions of its user have taken too much
+ * of this commit, the subscription is silent from the commit on, and is decided about after it. Never throws.
+ */
+export function reauthorizeAtCommit(
+  connection: SubscriptionHost,
+  subscription: Subscription,
+  at: HistoryEntry,
+): void {
+  const { account } = connection.login;
+  if (commitShare.isSpent(at, account)) {
+    decideLater(connection, subscription, (job) => workTurns.run(job));
+    return;
+  }
+  const { ms } = timedDecision(connection, subscription, at, false);
+  commitShare.spend(at, account, ms);
+  connection.context.feed.noteRights(account, subscription.attachment.delivery.liveQuery, ms);
+}
+
+/** Decides, and measures how long that takes in milliseconds. An error ends the subscription. */
+function timedDecision(
+  connection: SubscriptionHost,
+  subscription: Subscription,
+  at: ChangePoint,
+  together: boolean,
+): { outcome: Outcome; ms: number } {
+  const fromMs = performance.now();
+  let outcome: Outcome;
   try {
-    return decide(connection, subscription, at, together);
+    outcome = decide(connection, subscription, at, together);
   } catch (error) {
     endFor(connection, subscription, error);
-    return "ended";
+    outcome = "ended";
   }
+  return { outcome, ms: performance.now() - fromMs };
 }
 
 /** Authorizes a subscription again after a moment, because its start failed for reasons of another subscription. */
@@ -156,15 +224,26 @@ function reauthorizeIfActive(connection: SubscriptionHost, subscription: Subscri
  * that the client did not ask for would accumulate.
  */
 function postpone(connection: SubscriptionHost, subscription: Subscription): void {
-  connection.subscriptions.release(subscription);
-  if (!subscription.postpone()) return;
-  connection.outbox
-    .room(1)
-    .then(() => {
+  decideLater(connection, subscription, (job) => connection.outbox.room(1).then(job));
+}
+
+/** Silences the subscription, and authorizes it again once. Never throws. */
+function decideLater(
+  connection: SubscriptionHost,
+  subscription: Subscription,
+  run: (job: () => void) => Promise<void>,
+): void {
+  try {
+    connection.subscriptions.release(subscription);
+    if (!subscription.postpone()) return;
+    const decideNow = () => {
       subscription.endPostponement();
       reauthorizeIfActive(connection, subscription);
-    })
-    .catch((error: unknown) => endFor(connection, subscription, error));
+    };
+    run(decideNow).catch((error: unknown) => endFor(connection, subscription, error));
+  } catch (error) {
+    endFor(connection, subscription, error);
+  }
 }
 
 /** Reads the sets that a decision needs, with retries, and decides. */

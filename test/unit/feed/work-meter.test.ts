@@ -174,3 +174,29 @@ test("a live query is expensive as long as its commits take long, and is forgott
   for (let n = 0; n < 100; n++) work(liveQuery, 0.001);
   expect(meter.meanMs(liveQuery)).toBe(0);
 });
+
+test("the time of decisions about rights is charged to the user whose rights they are, and ends that user's costliest", () => {
+  const { meter, at, user, hold, ended } = start();
+  const [one, other] = [user(), user()];
+  const [cheap, costliest] = [hold(one, other), hold(one)];
+  meter.noteRights(one, cheap, 20);
+  meter.noteRights(one, costliest, 90);
+  at.cpuMs += 110;
+  meter.judge(1_000);
+  expect(ended.map(([liveQuery, account]) => [liveQuery, account])).toEqual([[costliest, one]]);
+  expect(other.work.isFull(1_000)).toBe(true);
+});
+
+test("decisions that a user did not cause end nothing, and leave no room for further live queries until it has grown again", () => {
+  const { meter, at, user, hold, work, ended } = start();
+  const one = user();
+  const liveQuery = hold(one);
+  meter.noteRights(one, null, 500);
+  at.cpuMs += 500;
+  meter.judge(1_000);
+  expect(one.work.isLow(1_000)).toBe(true);
+  work(liveQuery, 15);
+  meter.judge(1_000);
+  expect(ended).toEqual([]);
+  expect(one.work.isLow(1_300)).toBe(false);
+});

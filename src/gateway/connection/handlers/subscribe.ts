@@ -16,7 +16,7 @@ import { collectionDigest } from "../../rights/collection-digest.ts";
 import { sendSubscribed } from "../answers.ts";
 import { Attachment } from "../attachment.ts";
 import { HeldLookups, type RightsOwner } from "../held-lookups.ts";
-import { reauthorize, reauthorizeSoon } from "../reauthorization.ts";
+import { reauthorize, reauthorizeAtCommit, reauthorizeSoon } from "../reauthorization.ts";
 import { noteRefused, toStartRequest } from "../resume-check.ts";
 import { type Asked, Subscription } from "../subscription.ts";
 import type { SubscriptionHost } from "../subscription-host.ts";
@@ -76,7 +76,9 @@ class SubscribedRights implements RightsOwner {
   rightsChanged(lookups: HeldLookups, at: HistoryEntry | null): void {
     const subscription = this.#connection.subscriptions.get(this.#id);
     // Another subscription may use the id by now.
-    if (subscription?.lookups === lookups) reauthorize(this.#connection, subscription, at);
+    if (subscription?.lookups !== lookups) return;
+    if (at === null) reauthorize(this.#connection, subscription);
+    else reauthorizeAtCommit(this.#connection, subscription, at);
   }
 
   rightsFailed(error: unknown): void {
