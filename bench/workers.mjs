@@ -102,6 +102,8 @@ async function startService(workers) {
       connectBurstPerAddress: many,
       connectionsPerAddress: many,
       connectionsPerUser: many,
+      userRequestsPerSecond: many,
+      userRequestBurst: many,
       subscriptionsPerUser: many,
       liveQueriesPerUser: many,
       filterWorkPerUser: 1_000_000_000,

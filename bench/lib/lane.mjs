@@ -33,6 +33,8 @@ const LIMITS = {
   connections: 100_000,
   connectionsPerAddress: 100_000,
   connectionsPerUser: 100_000,
+  userRequestsPerSecond: 1_000_000,
+  userRequestBurst: 1_000_000,
   subscriptionsPerUser: 1_000_000,
   liveQueriesPerUser: 1_000_000,
   userRequestBytes: "1GiB",

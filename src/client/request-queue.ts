@@ -4,14 +4,12 @@
  * own retry.
  */
 import type { ClientMessage, WelcomeMessage } from "../protocol/messages.ts";
-import { REQUEST_BURST, REQUESTS_PER_SECOND, requestCost } from "../protocol/request-limits.ts";
+import { REQUEST_BURST, REQUESTS_PER_SECOND, requestCost, utf8Bytes } from "../protocol/request-limits.ts";
 
 /** Half of what the service allows, because the queue does not count other messages, and clocks differ. */
 const SHARE = 0.5;
 /** The most that the type, id, cursor and ticket of a `subscribe` take besides its request, in bytes. */
 const ENVELOPE_BYTES = 2_500;
-/** A text takes at most three bytes in UTF-8 for each of its characters. Counting them exactly would mean encoding it. */
-const BYTES_PER_CHARACTER = 3;
 
 /** How much may be sent before `welcome` has arrived. */
 export interface Room {
@@ -21,7 +19,8 @@ export interface Room {
 }
 
 interface Request {
-  readonly characters: number;
+  /** The size of the message without its envelope. */
+  readonly bytes: number;
   /** Called at the time of sending, because the request may be over by then, or continue from a newer cursor. */
   readonly make: () => ClientMessage | undefined;
 }
@@ -79,10 +78,10 @@ export class RequestQueue {
   /**
    * Adds a request.
    * @param make Makes the message when it can be sent; `undefined` if the request is over by then.
-   * @param characters The length of the message without its envelope.
+   * @param text The JSON of the message without its envelope.
    */
-  add(make: () => ClientMessage | undefined, characters: number): void {
-    this.#queue.push({ characters, make });
+  add(make: () => ClientMessage | undefined, text: string): void {
+    this.#queue.push({ bytes: utf8Bytes(text), make });
     if (this.#early !== undefined) this.#pumpEarly();
     else if (this.#isReady && this.#timer === undefined) this.#pump();
   }
@@ -96,14 +95,16 @@ export class RequestQueue {
 
   #pumpEarly(): void {
     for (const next of [...this.#queue]) {
-      const size = next.characters * BYTES_PER_CHARACTER + ENVELOPE_BYTES;
+      const size = next.bytes + ENVELOPE_BYTES;
       const room = this.#early;
       if (room === undefined || room.messages < 1 || room.bytes < size) return;
+      // The service charges all of them at once, after `welcome`.
+      if (this.wasEarly && this.#earlyCost + requestCost(next.bytes) > this.#burst) return;
       this.#queue.shift();
       const message = next.make();
       if (message === undefined) continue;
       this.#early = { messages: room.messages - 1, bytes: room.bytes - size };
-      this.#earlyCost += requestCost(next.characters);
+      this.#earlyCost += costOf(message);
       this.#send(message);
     }
   }
@@ -114,15 +115,23 @@ export class RequestQueue {
     const earned = ((nowMs - this.#countedAtMs) * this.#perSecond) / 1_000;
     this.#allowance = Math.min(this.#burst, this.#allowance + earned);
     this.#countedAtMs = nowMs;
-    while (this.#allowance >= 1) {
-      const next = this.#queue.shift();
+    for (;;) {
+      const [next] = this.#queue;
       if (next === undefined) return;
-      this.#allowance -= requestCost(next.characters);
+      // A request that costs more than the burst waits for all of it, and the ones after it wait longer.
+      const missing = Math.min(requestCost(next.bytes), this.#burst) - this.#allowance;
+      if (missing > 0) {
+        this.#timer = setTimeout(() => this.#pump(), Math.max(1, (missing * 1_000) / this.#perSecond));
+        return;
+      }
+      this.#queue.shift();
       const message = next.make();
-      if (message !== undefined) this.#send(message);
+      if (message === undefined) continue;
+      this.#allowance -= costOf(message);
+      this.#send(message);
     }
-    if (this.#queue.length === 0) return;
-    const waitMs = ((1 - this.#allowance) * 1_000) / this.#perSecond;
-    this.#timer = setTimeout(() => this.#pump(), Math.max(1, waitMs));
   }
 }
+
+/** The cost of a message, envelope included, as the service counts it. */
+const costOf = (message: ClientMessage) => requestCost(utf8Bytes(JSON.stringify(message)));

@@ -84,7 +84,7 @@ export class Subscriptions {
       if (resumePoint !== undefined) result.view.resuming();
       return { ...result.request, type: "subscribe", id: result.id, ...resumePoint };
     };
-    link.requests.add(make, JSON.stringify(result.request).length);
+    link.requests.add(make, JSON.stringify(result.request));
   }
 
   /** Whether another result with the same view was requested on this connection. Notes the request of this one. */

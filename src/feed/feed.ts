@@ -330,11 +330,6 @@ export class Feed implements CommitSink {
     this.#liveQueries.noteRights(account, liveQuery, ms);
   }
 
-  /** Whether there is a live query with this key now. */
-  hasLiveQuery(key: string): boolean {
-    return this.#liveQueries.get(key) !== undefined;
-  }
-
   /**
    * Each live query as an admin sees it.
    * @param only The number of the only one that is wanted; it may have ended.
@@ -348,9 +343,9 @@ export class Feed implements CommitSink {
     for (const liveQuery of this.#liveQueries) if (liveQuery.namespace === namespace) yield liveQuery;
   }
 
-  /** The live query with a number of this node. */
-  liveQueryBy(number: number): LiveQuery | undefined {
-    return this.#liveQueries.byNumber(number);
+  /** The live query with a number of this node, or with a key. */
+  liveQueryBy(name: number | string): LiveQuery | undefined {
+    return typeof name === "number" ? this.#liveQueries.byNumber(name) : this.#liveQueries.get(name);
   }
 
   get liveQueries(): number {

@@ -10,6 +10,11 @@ import {
   REQUESTS_PER_SECOND,
 } from "../protocol/request-limits.ts";
 
+/** Four times the rate of a connection. */
+const USER_REQUESTS_PER_SECOND = 4 * REQUESTS_PER_SECOND;
+/** Clients use half of `requestBurst`, so this is enough for twenty connections of one user that come back together. */
+const USER_REQUEST_BURST = 10 * REQUEST_BURST;
+
 /** The part of the section `limits` that bounds connections and what each may ask and hold. */
 export const GatewayLimits = z.strictObject({
   messageBytes: z
@@ -44,13 +49,25 @@ export const GatewayLimits = z.strictObject({
     .positive()
     .default(REQUESTS_PER_SECOND)
     .describe(
-      "Requests per second and connection, sustained. Pings and pongs of a WebSocket, and packets of Socket.IO that are not events, have a separate limit of the same rate.",
+      "Requests per second and connection, sustained. A message counts as one, and as one more for each full KiB. Pings and pongs of a WebSocket, and packets of Socket.IO that are not events, have a separate limit of the same rate.",
     ),
   requestBurst: z
     .int()
     .min(1)
     .default(REQUEST_BURST)
     .describe("Requests that a connection may send at once after a pause."),
+  userRequestsPerSecond: z
+    .number()
+    .positive()
+    .default(USER_REQUESTS_PER_SECOND)
+    .describe("Requests per second of one user over all connections to this node, sustained."),
+  userRequestBurst: z
+    .int()
+    .min(1)
+    .default(USER_REQUEST_BURST)
+    .describe(
+      "Requests that a user may send at once after a pause, over all connections to this node: with the default, twenty tabs may come back together.",
+    ),
   outboxBytes: z
     .int()
     // Catch-up is written in pieces of this size. With less room it would never advance.

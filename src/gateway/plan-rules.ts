@@ -142,7 +142,7 @@ class Counted {
       );
       // A subscription that waits for its sets has no live query to compare with.
       if (attachment.isDetached) return "unknown";
-      if (!context.feed.hasLiveQuery(query.key)) this.#newKeys.add(query.key);
+      if (context.feed.liveQueryBy(query.key) === undefined) this.#newKeys.add(query.key);
       const pair = `${attachment.query.key} ${query.key}`;
       const effect = this.#effects.get(pair) ?? rightsEffect(attachment.query, query);
       this.#effects.set(pair, effect);

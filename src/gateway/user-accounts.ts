@@ -1,6 +1,7 @@
 import type { Identity } from "../auth/verify-token.ts";
 import { Account, type AccountLimits, type OnLimit } from "../feed/account.ts";
 import type { LiveQuery } from "../feed/live-query.ts";
+import { userRates } from "./connection/user-rates.ts";
 import { networkOf } from "./http/client-network.ts";
 
 /**
@@ -41,7 +42,8 @@ export class UserAccounts {
 
   /** Drops the accounts to which nothing is charged. */
   sweep(nowMs: number): void {
-    for (const [key, account] of this.#byKey) if (account.isEmpty(nowMs)) this.#byKey.delete(key);
+    for (const [key, account] of this.#byKey)
+      if (account.isEmpty(nowMs) && userRates.isFull(account, nowMs)) this.#byKey.delete(key);
   }
 
   [Symbol.iterator](): IterableIterator<Account> {

@@ -134,7 +134,13 @@ export class Deployment {
       },
       auth: { jwt: { algorithms: ["HS256"], secret: this.#secret, clockTolerance: "0s" }, ...auth },
       collections,
-      limits: { connectionsPerUser: 1_000, connectionsPerAddress: 1_000, ...limits },
+      limits: {
+        connectionsPerUser: 1_000,
+        connectionsPerAddress: 1_000,
+        userRequestsPerSecond: 10_000,
+        userRequestBurst: 10_000,
+        ...limits,
+      },
       // A fence is answered at once: the service has nothing to hide from the kit.
       history: { cursorStep: "0s", ...history },
       log: { level: "silent" },

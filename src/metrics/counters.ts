@@ -74,7 +74,7 @@ export const COUNTERS = {
   ],
   matchSeconds: [
     "tidewire_match_seconds_total",
-    "Processor time spent on matching commits to live queries.",
+    "Processor time spent on matching commits to live queries, and on deciding about rights.",
     [],
   ],
   subscriptionStarts: ["tidewire_subscription_starts_total", "Subscriptions, by start.", ["start"]],
@@ -308,7 +308,7 @@ export const LABEL_VALUES = {
     limit: [
       ...["subscriptionsPerUser", "liveQueriesPerUser", "userRequestBytes", "userWindowBytes"],
       ...["filterWorkPerUser", "workPerUser", "windowBytes", "controlFrames", "refreshesPerMinute"],
-      ...["earlyMessages", "pushPerUser", "pushRegistrations"],
+      ...["earlyMessages", "userRequestsPerSecond", "pushPerUser", "pushRegistrations"],
     ],
     outcome: ["refused", "ended"],
   },

@@ -14,8 +14,11 @@ export const MESSAGE_BYTES = 65_536;
 /** The early messages of a connection together take at most this many times `limits.messageBytes`. */
 export const EARLY_LARGEST_MESSAGES = 4;
 
-/** This many bytes of a `subscribe` cost as much as one small request. */
+/** This many bytes of a message cost as much as one small request. */
 const COST_BYTES = 1_024;
 
-/** The cost of a request of this size, in small requests: a large filter is work to check and memory to keep. */
+/** The cost of a request of this size, in small requests: a large one is work to check and memory to keep. */
 export const requestCost = (bytes: number) => 1 + Math.floor(bytes / COST_BYTES);
+
+/** The size of a JSON text in UTF-8. */
+export const utf8Bytes = (json: string) => encodeURIComponent(json).replace(/%../g, ".").length;

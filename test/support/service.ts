@@ -63,6 +63,8 @@ export function testConfig(
       connectBurstPerAddress: 100_000,
       connectionsPerAddress: 100_000,
       connectionsPerUser: 100_000,
+      userRequestsPerSecond: 1_000_000,
+      userRequestBurst: 1_000_000,
       subscriptionsPerUser: 1_000_000,
       liveQueriesPerUser: 1_000_000,
       userRequestBytes: "1GiB",

@@ -226,7 +226,7 @@ class Rooms implements Companion {
       void this.#repeat(stay, link);
       return undefined;
     };
-    link.requests.add(make, JSON.stringify([stay.room, stay.data]).length);
+    link.requests.add(make, JSON.stringify([stay.room, stay.data]));
   }
 
   #messageOf({ id, room, data }: Stay): EnterMessage {

@@ -128,7 +128,8 @@ export class Inbox {
       const givesBack =
         (message.type === "unsubscribe" && connection.subscriptions.has(message.id)) ||
         (message.type === "leave" && connection.context.presence?.has(connection, message.id) === true);
-      if (!givesBack) this.#rates.charge(message, incoming.bytes, nowMs);
+      if (!givesBack)
+        this.#rates.charge(message, incoming.bytes, isFirst ? null : connection.login.account, nowMs);
       const handled = this.#dispatch(message, gone);
       if (!isFirst && (message.type === "hello" || message.type === "subscribe")) this.#helloIsOver = true;
       await handled;
@@ -146,9 +147,9 @@ export class Inbox {
       this.#connection.context.metrics.messagesUnread.inc({ reason: incoming.unread });
       throw incoming.error;
     } catch (error) {
-      // A refused message costs the service as much as a served one.
-      if (error instanceof TidewireError && this.#connection.isOpen)
-        this.#rates.chargeOne(nowMs, idOfError(error));
+      const { isOpen, login } = this.#connection;
+      if (error instanceof TidewireError && isOpen)
+        this.#rates.chargeRefused(incoming.bytes, login.account, nowMs, idOfError(error));
       throw error;
     }
   }

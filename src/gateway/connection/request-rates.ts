@@ -2,6 +2,7 @@
  * Applies rate limits to messages. The first refusals are answers with the time to wait; a client that ignores them is
  * disconnected, because even refusing costs time.
  */
+import type { Account } from "../../feed/account.ts";
 import { amount } from "../../protocol/amount.ts";
 import { CLOSE_CODES } from "../../protocol/close-codes.ts";
 import { TidewireError } from "../../protocol/errors.ts";
@@ -10,6 +11,7 @@ import { requestCost } from "../../protocol/request-limits.ts";
 import type { GatewayContext } from "../context.ts";
 import { ClientError } from "./client-error.ts";
 import { RateLimit } from "./rate-limit.ts";
+import { userRates } from "./user-rates.ts";
 
 /**
  * A client that exceeds this many refusals at once, or one per second in the long run, is taken for one that will not
@@ -34,10 +36,11 @@ export class RequestRates {
 
   /**
    * Charges for one message of this many bytes.
+   * @param account The user; `null` before the client is known.
    * @throws {TidewireError} `too-many-requests`
    */
-  charge(message: ClientMessage, bytes: number, nowMs: number): void {
-    this.#charge(costOf(message, bytes), nowMs);
+  charge(message: ClientMessage, bytes: number, account: Account | null, nowMs: number): void {
+    this.#charge(requestCost(bytes), account, nowMs);
     if (message.type !== "refresh") return;
     const { limits } = this.#context;
     this.#refreshes ??= new RateLimit(limits.refreshesPerMinute / 60, limits.refreshBurst, nowMs);
@@ -53,29 +56,37 @@ export class RequestRates {
   }
 
   /**
-   * Charges for a message that cannot be read.
+   * Charges for a message of this many bytes that is refused, which costs the service as much as one that is served.
    * @throws {TidewireError} `too-many-requests`
    */
-  chargeOne(nowMs: number, id: string | undefined): void {
-    this.#charge(1, nowMs, id);
+  chargeRefused(bytes: number, account: Account, nowMs: number, id: string | undefined): void {
+    this.#charge(requestCost(bytes), account, nowMs, id);
   }
 
-  #charge(cost: number, nowMs: number, id?: string): void {
-    if (this.#requests.take(cost, nowMs)) return;
-    const { requestsPerSecond } = this.#context.limits;
-    const text = `more than ${amount(requestsPerSecond, "request")} a second: slow down`;
-    const limit = { limit: "requestsPerSecond", value: requestsPerSecond };
-    const details = id === undefined ? limit : { ...limit, id };
-    const extras = { details, retryAfterMs: this.#requests.waitMs(cost) };
+  #charge(cost: number, account: Account | null, nowMs: number, id?: string): void {
+    const { limits, metrics } = this.#context;
+    if (!this.#requests.take(cost, nowMs))
+      throw this.#refusal("requestsPerSecond", this.#requests.waitMs(cost), nowMs, id);
+    const waitMs = account === null ? 0 : userRates.take(account, cost, limits, nowMs);
+    if (waitMs === 0) return;
+    metrics.limitHits.inc({ limit: "userRequestsPerSecond", outcome: "refused" });
+    throw this.#refusal("userRequestsPerSecond", waitMs, nowMs, id);
+  }
+
+  #refusal(
+    limit: "requestsPerSecond" | "userRequestsPerSecond",
+    retryAfterMs: number,
+    nowMs: number,
+    id: string | undefined,
+  ): ClientError {
+    const value = this.#context.limits[limit];
+    const whose = limit === "requestsPerSecond" ? "" : " of this user";
+    const text = `more than ${amount(value, "request")} a second${whose}: slow down`;
+    const details = id === undefined ? { limit, value } : { limit, value, id };
+    const extras = { details, retryAfterMs };
     // The first refusals are errors. A client that continues is disconnected.
     this.#refusals ??= new RateLimit(REFUSALS_PER_SECOND, REFUSALS_BURST, nowMs);
     const closeCode = this.#refusals.take(1, nowMs) ? undefined : CLOSE_CODES.abuse;
-    throw new ClientError("too-many-requests", text, closeCode, extras);
+    return new ClientError("too-many-requests", text, closeCode, extras);
   }
-}
-
-/** The cost of a message against the rate limit. Only a filter, or the data of an entry, can be large. */
-function costOf(message: ClientMessage, bytes: number): number {
-  const isLarge = (message.type === "subscribe" && message.filter !== undefined) || message.type === "enter";
-  return isLarge ? requestCost(bytes) : 1;
 }

@@ -132,6 +132,36 @@ const REQUESTS: Group = {
       },
     },
     {
+      name: "[5] every message is charged by its size, also one without a filter and one that is refused",
+      only: "ws",
+      async run(world) {
+        const pad = "x".repeat(1_800);
+        const messages = [
+          { type: "subscribe", collection: "unknown", fields: [pad] },
+          { type: "nonsense", pad },
+        ];
+        for (const message of messages) {
+          const client = await world.connect({ sub: world.me });
+          for (let n = 0; n < 12; n++) client.send({ ...message, id: `${n}` });
+          await eventually(() => ofType(client, "error").length === 12, "answers");
+          const refused = ofType(client, "error").filter(({ code }) => code === "too-many-requests");
+          expect(refused.length, message.type).toBeGreaterThan(0);
+        }
+      },
+    },
+    {
+      name: "[5] small messages cost one request each, whatever they ask for",
+      only: "ws",
+      async run(world) {
+        const client = await world.connect({ sub: world.me });
+        // `hello` was one as well.
+        for (let n = 0; n < 19; n++)
+          client.send({ type: "subscribe", id: `${n}`, collection: "unknown", fields: ["x".repeat(800)] });
+        await eventually(() => ofType(client, "error").length === 19, "answers");
+        expect(ofType(client, "error").map(({ code }) => code)).not.toContain("too-many-requests");
+      },
+    },
+    {
       name: "[3.1] unsubscribe is never refused for its rate",
       only: "ws",
       async run(world) {

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { metricOf } from "../../support/metric.ts";
 import { Random } from "../../support/random.ts";
 import { startTestService } from "../../support/service.ts";
+import type { WsClient } from "../../support/ws-client.ts";
 
 const THINGS = { things: { rules: [{ name: "all", anonymous: true }] } };
 const PATIENCE = { timeout: 60_000 };
@@ -122,4 +123,53 @@ test("nothing stays charged once all clients have left, in whatever order and ho
     const value = () => metricOf(service, `tidewire_${name}`);
     await expect.poll(value, { ...PATIENCE, message: `${name}, seed ${seed}` }).toBe(0);
   }
+});
+
+/** Sends a ping and waits for what is answered. */
+async function ping(client: WsClient): Promise<Record<string, unknown> | undefined> {
+  const from = client.received.length;
+  client.send({ type: "ping" });
+  return client.until(({ type }) => type === "pong" || type === "error", from);
+}
+
+test("limits.userRequestsPerSecond: the connections of one user share a rate, and other users have their own", async () => {
+  const { service, connect } = await startTestService({
+    collections: THINGS,
+    limits: { userRequestsPerSecond: 1, userRequestBurst: 20, requestsPerSecond: 1_000, requestBurst: 1_000 },
+  });
+  const [one, two, other] = [
+    await connect({ sub: "u1" }),
+    await connect({ sub: "u1" }),
+    await connect({ sub: "u2" }),
+  ];
+  // Within the burst nothing is refused, on whichever connection.
+  for (let n = 0; n < 10; n++)
+    for (const client of [one, two]) expect(await ping(client)).toMatchObject({ type: "pong" });
+  for (const client of [one, two]) for (let n = 0; n < 15; n++) client.send({ type: "ping" });
+  const refused = await two.until(({ type }) => type === "error", 0);
+  expect(refused).toMatchObject({
+    code: "too-many-requests",
+    retry: "later",
+    details: { limit: "userRequestsPerSecond", value: 1 },
+    retryAfterMs: expect.any(Number),
+  });
+  expect(Number(refused?.["retryAfterMs"])).toBeLessThanOrEqual(1_000);
+  for (let n = 0; n < 15; n++) expect(await ping(other)).toMatchObject({ type: "pong" });
+  const hits = await service.metrics.registry.getSingleMetric("tidewire_limit_hits_total")?.get();
+  expect(hits?.values).toContainEqual(
+    expect.objectContaining({ labels: { limit: "userRequestsPerSecond", outcome: "refused" } }),
+  );
+});
+
+test("limits.userRequestBurst: a user who leaves and comes back has no new burst", async () => {
+  const { connect } = await startTestService({
+    collections: THINGS,
+    limits: { userRequestsPerSecond: 0.001, userRequestBurst: 10 },
+  });
+  const first = await connect({ sub: "u1" });
+  for (let n = 0; n < 10; n++) expect(await ping(first)).toMatchObject({ type: "pong" });
+  first.socket.close();
+  // Accounts to which nothing is charged are dropped once a second.
+  await new Promise((resolve) => setTimeout(resolve, 2_500));
+  expect(await ping(await connect({ sub: "u1" }))).toMatchObject({ code: "too-many-requests" });
 });

@@ -52,11 +52,24 @@ test("at most 32 subscriptions are early; the others follow after the welcome, w
   expect(subscribes(service.socket)).toBe(60);
 });
 
-test("large subscriptions are early only as long as four messages of the largest size hold them", async () => {
-  // In UTF-8 each of these letters takes three bytes.
-  const { service } = await opened(8, { text: "語".repeat(20_000) });
-  expect(subscribes(service.socket)).toBe(4);
-  expect(Buffer.byteLength(JSON.stringify(service.socket.sent.slice(1)))).toBeLessThan(4 * 65_536);
+test("large subscriptions are early only as long as half of the burst pays for them, or if there is only one", async () => {
+  // In UTF-8 each of these letters takes three bytes, so each subscription costs 15 or 59 requests.
+  const [large, largest] = [
+    await opened(8, { text: "語".repeat(5_000) }),
+    await opened(8, { text: "語".repeat(20_000) }),
+  ];
+  expect(subscribes(large.service.socket)).toBe(3);
+  expect(subscribes(largest.service.socket)).toBe(1);
+});
+
+test("subscriptions are early only as long as four messages of the largest size hold them", async () => {
+  const { service } = await opened(10);
+  service.socket.welcome({ limits: { earlyMessages: 32, messageBytes: 2_048 } });
+  service.socket.drop();
+  await pass(1_000);
+  service.socket.open();
+  // Each may have an envelope of 2,500 bytes.
+  expect(subscribes(service.socket)).toBe(3);
 });
 
 test("the next connection sends as many early subscriptions as the service has said", async () => {

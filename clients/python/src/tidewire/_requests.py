@@ -23,18 +23,26 @@ EARLY_MESSAGES = 32
 MESSAGE_BYTES = 65_536
 # The early messages of a connection together take at most this many times `limits.messageBytes`.
 _EARLY_LARGEST_MESSAGES = 4
-# This many bytes of a `subscribe` cost as much as one small request.
+# This many bytes of a message cost as much as one small request.
 _COST_BYTES = 1_024
 # Half of what the service allows, because the queue does not count other messages, and clocks differ.
 _SHARE = 0.5
 # The most that the type, id, cursor and ticket of a `subscribe` take besides its request, in bytes.
 _ENVELOPE_BYTES = 2_500
+# The most that the names and punctuation of a message take, in bytes.
+_PUNCTUATION_BYTES = 160
 # The close code of a service that accepts fewer early messages.
 _MALFORMED = 4400
 
 
 def _cost_of(size: int) -> int:
     return 1 + size // _COST_BYTES
+
+
+def _cost_of_message(message: Message, size: int) -> int:
+    """The cost of a message as the service counts it, or slightly more. `size` is that without the envelope."""
+    envelope = sum(len(message.get(name) or "") for name in ("id", "cursor", "ticket"))
+    return _cost_of(size + _PUNCTUATION_BYTES + envelope)
 
 
 @dataclass(frozen=True)
@@ -132,12 +140,15 @@ class RequestQueue:
             needed = size + _ENVELOPE_BYTES
             if room.messages < 1 or room.size < needed:
                 return
+            # The service charges all of them at once, after `welcome`.
+            if self.was_early and self._early_cost + _cost_of(size) > self._burst:
+                return
             self._queue.popleft()
             message = make()
             if message is None:
                 continue
             self._early = Room(room.messages - 1, room.size - needed)
-            self._early_cost += _cost_of(size)
+            self._early_cost += _cost_of_message(message, size)
             self._send(message)
 
     def _pump(self) -> None:
@@ -146,14 +157,16 @@ class RequestQueue:
         earned = (now - self._counted_at) * self._per_second
         self._allowance = min(self._burst, self._allowance + earned)
         self._counted_at = now
-        while self._allowance >= 1:
-            if not self._queue:
+        while self._queue:
+            make, size = self._queue[0]
+            # A request that costs more than the burst waits for all of it, and the ones after it wait longer.
+            missing = min(_cost_of(size), self._burst) - self._allowance
+            if missing > 0:
+                self._timer = self._loop.call_later(max(0.001, missing / self._per_second), self._pump)
                 return
-            make, size = self._queue.popleft()
-            self._allowance -= _cost_of(size)
+            self._queue.popleft()
             message = make()
-            if message is not None:
-                self._send(message)
-        if self._queue:
-            wait = max(0.001, (1 - self._allowance) / self._per_second)
-            self._timer = self._loop.call_later(wait, self._pump)
+            if message is None:
+                continue
+            self._allowance -= _cost_of_message(message, size)
+            self._send(message)

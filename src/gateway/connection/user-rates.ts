@@ -1,0 +1,35 @@
+/**
+ * Limits the requests of one user over all connections to this process. Without it a user would multiply the rate of a
+ * connection by the number of connections.
+ */
+import type { Account } from "../../feed/account.ts";
+import type { GatewayLimits } from "../limits.ts";
+import { RateLimit } from "./rate-limit.ts";
+
+type UserLimits = Pick<GatewayLimits, "userRequestsPerSecond" | "userRequestBurst">;
+
+/** One bucket for each account. An account that sends nothing has none. */
+export class UserRates {
+  readonly #buckets = new WeakMap<Account, RateLimit>();
+
+  /**
+   * Takes the cost of a request.
+   * @returns Milliseconds until it could be taken; 0 if it was taken.
+   */
+  take(account: Account, cost: number, limits: UserLimits, nowMs: number): number {
+    let bucket = this.#buckets.get(account);
+    if (bucket === undefined) {
+      bucket = new RateLimit(limits.userRequestsPerSecond, limits.userRequestBurst, nowMs);
+      this.#buckets.set(account, bucket);
+    }
+    return bucket.take(cost, nowMs) ? 0 : Math.max(1, bucket.waitMs(cost));
+  }
+
+  /** Whether the account has its whole burst again, so that it can be dropped without giving its user a new one. */
+  isFull(account: Account, nowMs: number): boolean {
+    return this.#buckets.get(account)?.isFull(nowMs) ?? true;
+  }
+}
+
+/** The rates of all users of the process. */
+export const userRates = new UserRates();
