@@ -29,8 +29,12 @@ import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { Touched, TouchedDocument } from "./window-changes.ts";
 
 /** The parts that the groups of all live queries share. */
-interface SharedParts {
-  readonly reader: Pick<SnapshotReader, "readAt">;
+interface SharedParts<Owner> {
+  /** Reads what the groups of a live query lack. */
+  readonly readAt: (
+    owner: Owner,
+    ...read: Parameters<SnapshotReader["readAt"]>
+  ) => ReturnType<SnapshotReader["readAt"]>;
   /** How long MongoDB may work on one read, in milliseconds. */
   readonly snapshotTimeMs: number;
 }
@@ -42,8 +46,7 @@ export interface AggregateOwner {
 }
 
 /** The parts of one live query that its groups use. */
-interface AggregateParts {
-  readonly reader: Pick<SnapshotReader, "readAt">;
+interface AggregateParts extends Pick<SnapshotReader, "readAt"> {
   readonly plan: AggregatePlan;
   readonly owner: AggregateOwner;
   /** The query that finds the documents. */
@@ -61,8 +64,12 @@ const NONE_EXHAUSTED: readonly Exhausted[] = [];
 /** Why groups have changed, by their keys. Most commits change one or two. */
 type Causes = SmallMap<string, Cause>;
 
-/** If more values than this must be read, all groups are read instead, with one query. */
-const SPARE_READS_MAX = 4;
+/**
+ * If more columns than this are exhausted, the first values of all groups are read instead, with one query. A column
+ * that is read by itself receives many values, so it is not exhausted again soon. All columns of the two groups that a
+ * write to one document concerns are therefore read by themselves.
+ */
+const SPARE_READS_MAX = 16;
 
 /**
  * The groups of a live query, updated in the order of the commits. After each commit their rows are those of the
@@ -247,15 +254,12 @@ export class AggregatedResult implements KeptResult {
     clusterTime: bigint,
     causes: Causes,
   ): Promise<Change[] | typeof UNKNOWN> {
-    const { reader, documentQuery, plan } = this.#parts;
+    const { documentQuery, plan } = this.#parts;
     this.#readAt = clusterTime;
     const reads = exhausted.reduce((sum, { columns }) => sum + columns.length, 0);
     if (reads > SPARE_READS_MAX) {
-      const before = this.#groups;
-      const answers = await reader.readAt(plan.loadQuery(documentQuery), clusterTime);
-      if (answers.length > plan.groupsMax) return UNKNOWN;
-      this.#load(answers);
-      this.#keepRows(before);
+      const answers = await this.#parts.readAt(plan.loadQuery(documentQuery), clusterTime);
+      if (answers.length > plan.groupsMax || !this.#loadFirst(answers, exhausted)) return UNKNOWN;
       return this.#changes(causes);
     }
     for (const { group, columns } of exhausted)
@@ -263,12 +267,37 @@ export class AggregatedResult implements KeptResult {
         const column = plan.columns.extremes[index];
         if (column === undefined) continue;
         const stages = spareStages(plan.aggregate.by, group.id, column, SPARE_DOCUMENTS);
-        const answers = await reader.readAt({ ...documentQuery, stages }, clusterTime);
+        const answers = await this.#parts.readAt({ ...documentQuery, stages }, clusterTime);
         this.#heldBytes -= group.heldBytes;
         group.extremes[index]?.load(readSpare(answers), answers.length < SPARE_DOCUMENTS);
         this.#heldBytes += group.heldBytes;
       }
     return this.#changes(causes);
+  }
+
+  /**
+   * Takes the first value of each exhausted column from the answers to the load query. All other values are known, and
+   * stay.
+   * @returns `false` if a group is missing.
+   */
+  #loadFirst(answers: readonly Uint8Array[], exhausted: readonly Exhausted[]): boolean {
+    const { columns: all } = this.#parts.plan;
+    const read = new Map<string, Group>();
+    for (const answer of answers) {
+      const group = readGroup(answer, all);
+      read.set(groupKey(group.id), group);
+    }
+    for (const { group, columns } of exhausted) {
+      const now = read.get(groupKey(group.id));
+      if (now === undefined) return false;
+      this.#heldBytes -= group.heldBytes;
+      for (const index of columns) {
+        const first = now.extremes[index]?.first ?? null;
+        group.extremes[index]?.load(first === null ? [] : [first], first === null);
+      }
+      this.#heldBytes += group.heldBytes;
+    }
+    return true;
   }
 
   #load(answers: readonly Uint8Array[]): void {
@@ -284,23 +313,6 @@ export class AggregatedResult implements KeptResult {
     this.#groups.set(groupKey(group.id), group);
     this.#heldBytes += group.heldBytes;
   }
-
-  /**
-   * The groups were read again. The rows that followers have are kept, to compare them with the new ones; also those of
-   * groups that have left.
-   */
-  #keepRows(before: SmallMap<string, Group>): void {
-    for (const { id, row } of before.values()) {
-      if (row.length === 0) continue;
-      const key = groupKey(id);
-      let group = this.#groups.get(key);
-      if (group === undefined) {
-        group = new Group(id, this.#parts.plan.columns);
-        this.#add(group);
-      }
-      this.#show(group, row);
-    }
-  }
 }
 
 const tooManyGroups = (most: number) =>
@@ -311,28 +323,23 @@ const tooManyGroups = (most: number) =>
   );
 
 /** Makes the groups of one live query. It is a class, because closures would be memory of each live query. */
-export class AggregateKind implements ResultKind, AggregateParts {
+export class AggregateKind<Owner extends AggregateOwner> implements ResultKind, AggregateParts {
   readonly plan: AggregatePlan;
-  readonly owner: AggregateOwner;
-  readonly #shared: SharedParts;
+  readonly owner: Owner;
+  readonly #shared: SharedParts<Owner>;
 
-  constructor(shared: SharedParts, plan: AggregatePlan, owner: AggregateOwner) {
+  constructor(shared: SharedParts<Owner>, plan: AggregatePlan, owner: Owner) {
     this.#shared = shared;
     this.plan = plan;
     this.owner = owner;
   }
 
-  get reader(): SharedParts["reader"] {
-    return this.#shared.reader;
+  readAt(query: SnapshotQuery, clusterTime: bigint): Promise<Uint8Array[]> {
+    return this.#shared.readAt(this.owner, query, clusterTime);
   }
 
   get documentQuery(): SnapshotQuery {
     return documentQueryOf(this.owner.spec, this.#shared.snapshotTimeMs);
-  }
-
-  /** Built on each call, for the same reason. */
-  get loadQuery(): SnapshotQuery {
-    return this.plan.loadQuery(this.documentQuery);
   }
 
   *prepareInSteps(): Steps<void> {}

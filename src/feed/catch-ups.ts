@@ -4,6 +4,7 @@
  */
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
+import { SparseLog } from "../metrics/sparse-log.ts";
 import { StreamStalledError } from "../source/stream-errors.ts";
 import type { Position } from "./cursor.ts";
 import { toClientError } from "./mongo-unavailable.ts";
@@ -22,6 +23,7 @@ export interface CatchUpsParts {
 export class CatchUps {
   readonly #reads: OplogReads;
   readonly #parts: CatchUpsParts;
+  readonly #sparse = new SparseLog();
 
   constructor(reads: OplogReads, parts: CatchUpsParts) {
     this.#reads = reads;
@@ -54,6 +56,11 @@ export class CatchUps {
 
   /** Logs that the missed changes could not be read, so that the result is read again instead. */
   noteFailed(error: unknown): void {
-    this.#parts.log.warn({ err: error }, "the missed changes could not be read; the result is read again");
+    this.#sparse.write(performance.now(), (more) =>
+      this.#parts.log.warn(
+        { err: error, ...more },
+        "the missed changes could not be read; the result is read again",
+      ),
+    );
   }
 }

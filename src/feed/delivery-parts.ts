@@ -10,6 +10,7 @@ import type { ClientCursors } from "./client-cursors.ts";
 import type { GrantDiffs } from "./grant-diffs.ts";
 import type { Interest } from "./interest.ts";
 import type { LiveQuery } from "./live-query.ts";
+import type { PastReads } from "./past-reads.ts";
 import type { WindowAdmission } from "./reading-charge.ts";
 import type { Rights } from "./rights.ts";
 import type { Sink } from "./sink.ts";
@@ -22,6 +23,7 @@ export interface DeliveryParts {
   readonly timeline: Timeline;
   readonly cursors: ClientCursors;
   readonly snapshots: Pick<SnapshotStore, "open">;
+  readonly pasts: Pick<PastReads, "read">;
   readonly windows: WindowAdmission;
   readonly grants: Pick<GrantDiffs, "moveSince" | "moveSinceTime" | "read">;
   readonly catchUps: CatchUps;

@@ -2,10 +2,10 @@
  * The tools of one step of a delivery. A step waits often (for room, for the stream, for MongoDB), and after each wait
  * the subscription may have been reset, moved or closed, so every method reports whether the step still counts.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import { TidewireError } from "../protocol/errors.ts";
 import type { Chunk } from "./chunk.ts";
 import type { DeliveryContext } from "./delivery-parts.ts";
+import { pause } from "./pause.ts";
 
 /** Pause before the next attempt while MongoDB does not answer, in milliseconds. */
 const RETRY_MS = 1_000;
@@ -64,16 +64,20 @@ export class DeliveryStep {
 
   /**
    * Repeats a request while MongoDB does not answer.
+   * @param isFinal Whether an error ends the attempts.
    * @returns `null` if the step is no longer current.
    */
-  async untilAvailable<T>(ask: () => Promise<T>): Promise<T | null> {
+  async untilAvailable<T>(
+    ask: () => Promise<T>,
+    isFinal: (error: unknown) => boolean = () => false,
+  ): Promise<T | null> {
     while (this.isCurrent()) {
       try {
         return await ask();
       } catch (error) {
-        if (!(error instanceof TidewireError) || error.code !== "unavailable") throw error;
+        if (!(error instanceof TidewireError) || error.code !== "unavailable" || isFinal(error)) throw error;
         // Random, so that the clients of one node do not all return in the same moment.
-        await sleep((error.retryAfterMs ?? RETRY_MS) * (0.5 + Math.random()));
+        await pause((error.retryAfterMs ?? RETRY_MS) * (0.5 + Math.random()));
       }
     }
     return null;

@@ -3,6 +3,7 @@
  * everything was sent, where the catch-up continues.
  */
 import { TidewireError } from "../protocol/errors.ts";
+import { isMongoFailure } from "../source/mongo.ts";
 import { toChunks } from "./catch-up-chunks.ts";
 import { UNKNOWN } from "./change.ts";
 import type { EncodedMessage } from "./chunk.ts";
@@ -11,7 +12,9 @@ import type { DeliveryStep, StepOutcome } from "./delivery-step.ts";
 import { openHeldSnapshot, type Work } from "./delivery-work.ts";
 import type { GrantMove } from "./grant-diff.ts";
 import type { OplogRead } from "./oplog-read.ts";
+import type { PastRequest } from "./past.ts";
 import type { SnapshotReading } from "./snapshot-reading.ts";
+import { isTooSlow } from "./too-slow.ts";
 
 /** A step that ended. Everything up to entry `after` has been sent. */
 export interface Sent {
@@ -61,6 +64,40 @@ async function sendReading(step: DeliveryStep, reading: SnapshotReading): Promis
   if (!(await step.streamReaches(reading.clusterTime))) return "abandoned";
   const seq = timeline.history.seqAt(reading.clusterTime);
   return seq === null ? "lost" : { after: seq, position: null };
+}
+
+/**
+ * Makes the log of the live query reach back to entry `seq`. If that takes a read, it waits and is charged like a
+ * snapshot.
+ * @returns `false` if the changes since then are no longer available, or the step is no longer current.
+ */
+export async function extendLog(step: DeliveryStep, seq: number): Promise<boolean> {
+  const { liveQuery, parts, sink, account } = step.context;
+  const charge = () => parts.windows.chargeReading(account);
+  const request: PastRequest = {
+    payer: account,
+    isWanted: step.isCurrent,
+    read: (turn, at) => parts.pasts.read(liveQuery, at, { turn, charge }),
+  };
+  if (liveQuery.state.isStateless) return liveQuery.extend(seq, request);
+  const extend = async () => {
+    const giveBack = await sink.snapshotTurn();
+    try {
+      return step.isCurrent() && (await liveQuery.extend(seq, request));
+    } catch (error) {
+      if (!isMongoFailure(error)) throw error;
+      // Documents that the result lacked on the way to the present could not be read. A reset begins at the present.
+      parts.catchUps.noteFailed(error);
+      return false;
+    } finally {
+      giveBack();
+    }
+  };
+  // A read that MongoDB gave up would take as long again, so the subscription ends.
+  const isExtended = await step.untilAvailable(extend, isTooSlow);
+  if (isExtended !== true || !step.isCurrent()) return false;
+  parts.windows.admitWindow(liveQuery, account);
+  return true;
 }
 
 /** Sends the documents that a change of rights made visible, and removes those that it made invisible. */

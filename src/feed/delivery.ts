@@ -22,12 +22,13 @@ import {
   type Phase,
 } from "./delivery-phase.ts";
 import { DeliveryStep, type StepOutcome } from "./delivery-step.ts";
-import { type Sent, sendFromOplog, sendMove, sendSnapshot } from "./delivery-steps.ts";
+import { extendLog, type Sent, sendFromOplog, sendMove, sendSnapshot } from "./delivery-steps.ts";
 import { holdOf, newCatchUpWork, newSnapshotWork, releaseWork, type Work } from "./delivery-work.ts";
 import type { Follower } from "./follower.ts";
 import { canMove, type GrantPoint } from "./grant-diff.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { LogEntry } from "./log-entry.ts";
+import { type ResetReason, Resets } from "./resets.ts";
 import type { Sink } from "./sink.ts";
 
 /** With more consecutive reads of the oplog than this, the history is too short for this client. */
@@ -59,7 +60,8 @@ export class Delivery implements Follower {
    * Reads of the oplog since the delivery was last live, each because the history had evicted the commits to be sent.
    */
   #oplogReads = 0;
-  #resets = 0;
+  /** `null` before the first reset. */
+  #resets: Resets | null = null;
   /** Why the client is not up to date: it has missed changes, or it reads more slowly than changes arrive. */
   #behind: "nothing" | "missed" | "lagged" = "nothing";
 
@@ -83,7 +85,7 @@ export class Delivery implements Follower {
 
   /** How often the state of the client was voided. */
   get resets(): number {
-    return this.#resets;
+    return this.#resets?.total ?? 0;
   }
 
   get phase(): Phase {
@@ -214,6 +216,10 @@ export class Delivery implements Follower {
     // Never in the turn of a flush, because the set of followers must not change while it is iterated.
     await null;
     while (isSending(this.#phase)) {
+      if (this.#resets?.isOwed === true) {
+        await this.#announceReset(this.#resets);
+        continue;
+      }
       const outcome = await this.#runStep();
       if (outcome === "live") return;
       if (outcome === "lost") this.#reset(this.#behind === "lagged" ? "lagged" : "history-lost");
@@ -270,7 +276,7 @@ export class Delivery implements Follower {
       }
       const log = liveQuery.after(this.#after);
       if (log === undefined) {
-        if (await liveQuery.extend(this.#after)) continue;
+        if (await extendLog(step, this.#after)) continue;
         return step.isCurrent() ? this.#continueFromOplog(step) : "abandoned";
       }
       // Rows are merged again only once before each write, or a client might receive none while they keep changing.
@@ -341,6 +347,7 @@ export class Delivery implements Follower {
     this.#after = this.liveQuery.state.knownSeq;
     this.#behind = "nothing";
     this.#oplogReads = 0;
+    this.#resets?.becameLive();
     this.#position = null;
     this.#phase = DELIVERY_TRANSITIONS[this.#phase]["caught-up"];
     releaseWork(this.#work);
@@ -348,22 +355,25 @@ export class Delivery implements Follower {
     this.#sink.becameLive(afterCatchUp);
   }
 
-  /**
-   * Voids the state that the client has. The client is informed before the subscription follows the live query again.
-   */
-  #reset(reason: "lagged" | "history-lost"): void {
+  /** Voids the state that the client has. The client is informed before the next step. */
+  #reset(reason: ResetReason): void {
     if (this.#phase === "closed") return;
     const { parts, liveQuery } = this.#context;
     const [from, step, behind] = [this.#phase, this.#work.do, this.#behind];
     parts.log.debug({ collection: liveQuery.namespace, reason, from, step, behind }, "a delivery is reset");
-    this.#resets++;
+    this.#resets ??= new Resets();
+    this.#resets.note(reason);
     this.#enter("void", newCatchUpWork());
-    this.#sink.reset(reason);
-    // The reset voids the missed changes as well, so the next step begins at the head.
-    this.#after = parts.timeline.headSeq;
-    this.#position = null;
     const work = this.#context.wantsSnapshot ? newSnapshotWork(null) : newCatchUpWork();
     this.#enter(work.do, work);
+  }
+
+  async #announceReset(resets: Resets): Promise<void> {
+    const work = this.#work;
+    if (!(await resets.announce(this.#sink, () => this.#work === work))) return;
+    // The reset voids the missed changes as well, so the next step begins at the head.
+    this.#after = this.#context.parts.timeline.headSeq;
+    this.#position = null;
   }
 
   /** Releases the resources of the current step, and takes another one. */

@@ -31,6 +31,7 @@ import { LogBudget } from "./log-budget.ts";
 import { Lookups } from "./lookups.ts";
 import { OplogReads } from "./oplog-reads.ts";
 import type { FeedLimits, HistoryOptions } from "./options.ts";
+import { PastReads } from "./past-reads.ts";
 import { PublishedHead } from "./published-head.ts";
 import type { Sink } from "./sink.ts";
 import { type SliceClock, Slices } from "./slices.ts";
@@ -119,6 +120,7 @@ export class Feed implements CommitSink {
     const interest = new Interest(parts.collections ?? null, { timeline, log, metrics });
     const shared = { reader, deployment, timeline, cursors, interest, newSlices, metrics, log };
     const snapshots = new SnapshotStore(limits, shared);
+    const pasts = new PastReads(limits, { ...shared, snapshots });
     const lookups = new Lookups(limits, shared);
     const stateFollowers = new Map<string, StateFollower>();
     const releaseDue = () => this.#releaseDue();
@@ -132,7 +134,6 @@ export class Feed implements CommitSink {
       logBudget,
       lookups,
       snapshots,
-      catchUps,
       trace: this.trace,
       isOwn: (namespace) => stateFollowers.has(namespace),
       onHandedOut: () => (this.#span === null ? onHandedOut() : this.#span.during("write", onHandedOut)),
@@ -154,7 +155,7 @@ export class Feed implements CommitSink {
     this.#slices = slices;
     this.#held = held;
     this.#liveQueries = liveQueries;
-    this.#deliveryParts = { ...shared, snapshots, windows: liveQueries, grants, catchUps };
+    this.#deliveryParts = { ...shared, snapshots, pasts, windows: liveQueries, grants, catchUps };
     this.#stateFollowers = stateFollowers;
     this.#sweeper = setInterval(
       guarded(parts, "feed.sweep", () => this.#sweep()),

@@ -3,7 +3,6 @@
  * (`stateful.ts`), whatever they keep.
  */
 import type { Steps } from "../match/steps.ts";
-import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import type { Change, UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { WindowMember } from "./result-state.ts";
@@ -35,12 +34,10 @@ export interface KeptResult {
 
 /** Creates the kept results of one live query. */
 export interface ResultKind {
-  /** The query whose answer is the argument of `load`. */
-  readonly loadQuery: SnapshotQuery;
   /** Does most of the work of `load`, in steps. */
   prepareInSteps(answer: readonly Uint8Array[]): Steps<void>;
   /**
-   * Creates the result from the answer to the load query at a cluster time.
+   * Creates the result from the answer to the query of the snapshot (`LiveQuery.snapshotQuery`) at a cluster time.
    * @throws {TidewireError} `snapshot-too-large`
    */
   load(answer: readonly Uint8Array[], clusterTime: bigint): KeptResult;

@@ -3,8 +3,8 @@
  * from every index at once, so all of them are updated in `#remove`.
  */
 import { queryWork } from "../match/filter-work.ts";
+import { SparseLog } from "../metrics/sparse-log.ts";
 import type { Account, OnLimit } from "./account.ts";
-import type { CatchUps } from "./catch-ups.ts";
 import type { Delivery } from "./delivery.ts";
 import { Dispatch, type DispatchParts } from "./dispatch.ts";
 import { Holdings } from "./holdings.ts";
@@ -13,20 +13,22 @@ import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { LiveQueryView } from "./live-query-view.ts";
 import type { FeedLimits } from "./options.ts";
 import type { ReadingCharge, WindowAdmission } from "./reading-charge.ts";
+import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { SnapshotStore } from "./snapshot-store.ts";
 import type { Timeline } from "./timeline.ts";
+import { Turn } from "./turn.ts";
 import { WindowBudget } from "./window-budget.ts";
 import { WorkMeter } from "./work-meter.ts";
 
 /** The parts that all live queries share. */
-type SharedParts = Pick<LiveQueryParts, "reader" | "encoder" | "budget" | "logBudget" | "newSlices">;
+type SharedParts = Pick<LiveQueryParts, "encoder" | "budget" | "logBudget" | "newSlices">;
 
 /** The parts that `LiveQueries` works with. */
 export interface LiveQueriesParts extends Omit<DispatchParts, "onFailed" | "work">, SharedParts {
   readonly timeline: Timeline;
-  /** Drops the snapshots of a live query that is removed. */
-  readonly snapshots: Pick<SnapshotStore, "drop">;
-  readonly catchUps: CatchUps;
+  readonly reader: Pick<SnapshotReader, "readAt">;
+  /** Drops the snapshots of a live query that is removed. Reads of results wait for a turn like snapshots. */
+  readonly snapshots: Pick<SnapshotStore, "drop" | "runShared">;
 }
 
 /**
@@ -49,6 +51,7 @@ export class LiveQueries implements WindowAdmission {
     this.#parts = parts;
     this.#shared = {
       ...sharedPartsOf(limits, parts),
+      readAt: (liveQuery, query, clusterTime) => this.#readAt(liveQuery, query, clusterTime),
       onHeld: (liveQuery, dueMs) => parts.held.hold(liveQuery, dueMs),
       onWindowChanged: (liveQuery) => this.#windows.changed(liveQuery),
       onCatchUpWork: (liveQuery, ms) => this.#work.noteCatchUp(liveQuery, ms),
@@ -203,6 +206,15 @@ export class LiveQueries implements WindowAdmission {
     return liveQuery;
   }
 
+  /** Reads documents that a kept result lacks, when it is the turn of one of its users. */
+  #readAt(liveQuery: LiveQuery, ...read: Parameters<SnapshotReader["readAt"]>): Promise<Uint8Array[]> {
+    const { snapshots, reader } = this.#parts;
+    const [first = null, ...others] = take(this.#holdings.accountsOf(liveQuery), PAYERS_MAX);
+    const turn = new Turn(first);
+    for (const account of others) turn.join(account);
+    return snapshots.runShared(turn, () => reader.readAt(...read));
+  }
+
   /** Ends all deliveries of a live query because of a bug. Its state is void. */
   #fail(liveQuery: LiveQuery, error: unknown): void {
     for (const delivery of this.#holdings.deliveriesOf(liveQuery)) delivery.fail(error);
@@ -235,13 +247,25 @@ export class LiveQueries implements WindowAdmission {
   }
 }
 
+/** In the queues of so many users a read waits that all followers of a live query need. */
+const PAYERS_MAX = 8;
+
+function take<T>(all: Iterable<T>, most: number): T[] {
+  const taken: T[] = [];
+  for (const one of all) {
+    if (taken.length >= most) break;
+    taken.push(one);
+  }
+  return taken;
+}
+
 function sharedPartsOf(
   { snapshotTimeMs, snapshotDocuments: sortedDocumentsMax, aggregateGroups: aggregateGroupsMax }: FeedLimits,
   parts: LiveQueriesParts,
-): Omit<LiveQueryParts, "onWindowChanged" | "onCatchUpWork" | "onHeld"> {
-  const { reader, timeline, encoder, budget, logBudget, newSlices, held, metrics, log, catchUps } = parts;
+): Omit<LiveQueryParts, "readAt" | "onWindowChanged" | "onCatchUpWork" | "onHeld"> {
+  const { timeline, encoder, budget, logBudget, newSlices, held, metrics, log } = parts;
+  const lost = new SparseLog();
   return {
-    reader,
     timeline,
     encoder,
     budget,
@@ -252,8 +276,9 @@ function sharedPartsOf(
     snapshotTimeMs,
     sortedDocumentsMax,
     aggregateGroupsMax,
-    onExtendFailed: (error) => catchUps.noteFailed(error),
     onWindowLost: (error) =>
-      log.warn({ err: error }, "a result that is kept in memory was lost; it is read again"),
+      lost.write(performance.now(), (more) =>
+        log.warn({ err: error, ...more }, "a result that is kept in memory was lost; it is read again"),
+      ),
   };
 }

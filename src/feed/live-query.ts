@@ -3,6 +3,7 @@
  * queries, so parts that few of them need are created on first use.
  */
 import type { Metrics } from "../metrics/metrics.ts";
+import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { type AggregatePlan, planOf } from "./aggregate-plan.ts";
@@ -24,6 +25,7 @@ import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { LogBudget } from "./log-budget.ts";
 import type { CommitCursors, LogEntry } from "./log-entry.ts";
 import { Pace, type Pacer } from "./pace.ts";
+import type { PastRequest } from "./past.ts";
 import { isLong } from "./pieces.ts";
 import type { ResultState } from "./result-state.ts";
 import type { OplogBatch } from "./shared-stream.ts";
@@ -32,11 +34,16 @@ import type { SnapshotReader } from "./snapshot-reader.ts";
 import { Stateful } from "./stateful.ts";
 import { Stateless } from "./stateless.ts";
 import type { Timeline } from "./timeline.ts";
+import { Turn } from "./turn.ts";
 import { WindowedResult, type WindowSpec, windowKind } from "./windowed-result.ts";
 
 /** The parts and limits that all live queries share. */
 export interface LiveQueryParts {
-  readonly reader: Pick<SnapshotReader, "readAt">;
+  /** Reads documents that the result of a live query lacks, as they were at a cluster time, when it is their turn. */
+  readonly readAt: (
+    liveQuery: LiveQuery,
+    ...read: Parameters<SnapshotReader["readAt"]>
+  ) => Promise<Uint8Array[]>;
   readonly timeline: Timeline;
   readonly encoder: DocumentEncoder;
   readonly budget: EncodedBudget;
@@ -56,8 +63,6 @@ export interface LiveQueryParts {
   readonly onHeld: (liveQuery: LiveQuery, dueMs: number) => void;
   /** A result that is kept in memory could not be kept up to date, and is read again. */
   readonly onWindowLost: (error: unknown) => void;
-  /** The past of a result could not be read. The caller starts over. */
-  readonly onExtendFailed: (error: unknown) => void;
   /** The memory of a result may have changed. */
   readonly onWindowChanged: (liveQuery: LiveQuery) => void;
   /** Work on earlier commits has taken this long, in milliseconds. */
@@ -96,7 +101,8 @@ export class LiveQuery implements Pacer, AggregateOwner {
   #fromGrants: WeakMap<readonly Change[], Map<ValueMode, Promise<readonly Chunk[]>>> | undefined;
   /** Entries that are being encoded for clients that resume. */
   #encoding: { readonly [mode in ValueMode]: Map<LogEntry, Promise<EncodedEntry>> } | undefined;
-  #extending: Promise<boolean> | undefined;
+  /** The work that makes the log reach back, and the users who wait for it. */
+  #extending: { readonly turn: Turn; readonly done: Promise<boolean> } | undefined;
   #isRetired = false;
 
   constructor(number: number, spec: LiveQuerySpec, parts: LiveQueryParts) {
@@ -132,10 +138,12 @@ export class LiveQuery implements Pacer, AggregateOwner {
   /** `null` for a result of which nothing is kept. */
   #kindOfResult(): ResultKind | null {
     const { evaluation } = this;
-    const { reader } = this.#parts;
     if (this.#plan !== null) return new AggregateKind(this.#parts, this.#plan, this);
     if (this.#windowSpec === null) return null;
     const query = documentQueryOf(this.spec, this.#parts.snapshotTimeMs);
+    const reader: Pick<SnapshotReader, "readAt"> = {
+      readAt: (...read) => this.#parts.readAt(this, ...read),
+    };
     return windowKind({ reader, query, spec: this.#windowSpec, evaluation, pacer: this });
   }
 
@@ -280,15 +288,28 @@ export class LiveQuery implements Pacer, AggregateOwner {
 
   /**
    * Makes the log reach back to number `seq`. Clients that resume together share the work.
-   * @returns `false` if the history has evicted that part meanwhile.
+   * @param past Reads the state at an earlier time, if it is needed. The first client reads for all.
+   * @returns `false` if the history has evicted that part meanwhile, or the state is no longer available.
+   * @throws {TidewireError} See `ResultState.extendTo`.
    */
-  async extend(seq: number): Promise<boolean> {
+  async extend(seq: number, { payer, isWanted, read }: PastRequest): Promise<boolean> {
     while (this.after(seq) === undefined) {
       if (seq < this.#history.evictedSeq) return false;
-      this.#extending ??= this.state.extendTo(seq).finally(() => {
-        this.#extending = undefined;
-      });
-      if (!(await this.#extending)) return false;
+      const shared = this.#extending;
+      if (shared !== undefined) {
+        shared.turn.join(payer, isWanted);
+        // The exceeded budget of another user is no reason to refuse this one.
+        if (!(await shared.done.catch(throwUnlessOfUser))) return false;
+        continue;
+      }
+      const turn = new Turn(payer, isWanted);
+      const done = this.state
+        .extendTo(seq, (at) => read(turn, at))
+        .finally(() => {
+          this.#extending = undefined;
+        });
+      this.#extending = { turn, done };
+      if (!(await done)) return false;
     }
     return true;
   }
@@ -306,4 +327,10 @@ export class LiveQuery implements Pacer, AggregateOwner {
     this.state.retire();
     this.forget();
   }
+}
+
+/** Passes over an error that concerns only the user for whom the work was done. */
+function throwUnlessOfUser(error: unknown): true {
+  if (error instanceof TidewireError && error.code === "too-many-subscriptions") return true;
+  throw error;
 }

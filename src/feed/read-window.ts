@@ -2,13 +2,13 @@
  * Reads the results that are kept in memory: sorted windows, and the groups of aggregates. Such a result is read as a
  * whole, before any of it is sent.
  */
-import { amount } from "../protocol/amount.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { FeedLimits } from "./options.ts";
 import type { ReadingCharge } from "./reading-charge.ts";
 import type { OpenSnapshot } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
+import { tooManySorted } from "./too-large.ts";
 
 /** The parts that reading a kept result needs. */
 interface WindowReadingParts {
@@ -26,26 +26,14 @@ export async function readWindow(
   cursor: OpenSnapshot,
   { limits, timeline, charge: newCharge }: WindowReadingParts,
 ): Promise<{ documents: Uint8Array[]; charge: ReadingCharge }> {
-  if (!cursor.exact) {
-    const path = liveQuery.spec.aggregate === null ? "sort" : "aggregate";
-    throw new TidewireError(
-      "bad-request",
-      `a capped collection has neither sorted results nor aggregates: leave ${path} out`,
-      { path },
-    );
-  }
   const charge = newCharge();
   try {
-    const documents: Uint8Array[] = [];
-    for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next()) {
-      charge.add(bytesOf(batch));
-      for (const document of batch) documents.push(document);
-    }
+    const documents = await readCharged(liveQuery, cursor, charge);
     const { limit, aggregate } = liveQuery.spec;
     if (aggregate !== null)
       return { documents: await loadGroups(liveQuery, cursor, documents, timeline), charge };
     if (limit === null && documents.length > limits.snapshotDocuments)
-      throw tooLarge(limits.snapshotDocuments);
+      throw tooManySorted(limits.snapshotDocuments);
     await liveQuery.state.prepareLoad(documents);
     while (!timeline.isSettled) await timeline.settles;
     liveQuery.state.load(documents, cursor.clusterTime);
@@ -56,6 +44,31 @@ export async function readWindow(
     charge.release();
     throw error;
   }
+}
+
+/**
+ * Reads all documents of a result that is kept in memory. Each batch is charged when it arrives, so that a result that
+ * is too large for its user is not read to its end.
+ */
+export async function readCharged(
+  { spec }: LiveQuery,
+  cursor: OpenSnapshot,
+  charge: ReadingCharge,
+): Promise<Uint8Array[]> {
+  if (!cursor.exact) {
+    const path = spec.aggregate === null ? "sort" : "aggregate";
+    throw new TidewireError(
+      "bad-request",
+      `a capped collection has neither sorted results nor aggregates: leave ${path} out`,
+      { path },
+    );
+  }
+  const documents: Uint8Array[] = [];
+  for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next()) {
+    charge.add(bytesOf(batch));
+    for (const document of batch) documents.push(document);
+  }
+  return documents;
 }
 
 /** Gives the live query its groups. @returns The rows. */
@@ -73,11 +86,3 @@ async function loadGroups(
 
 const bytesOf = (documents: readonly Uint8Array[]) =>
   documents.reduce((bytes, document) => bytes + document.length, 0);
-
-/** The error for a result of too many documents. */
-export const tooLarge = (most: number) =>
-  new TidewireError(
-    "snapshot-too-large",
-    `the result has more than ${amount(most, "document")}: use sort with limit, narrow the filter, or subscribe with "snapshot": false`,
-    { limit: "snapshotDocuments", value: most },
-  );

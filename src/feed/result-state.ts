@@ -4,6 +4,7 @@
  */
 import type { BsonValue } from "../match/bson-value.ts";
 import type { HistoryEntry } from "./history.ts";
+import type { ReadPast } from "./past.ts";
 
 /** A document in a window, or a group, by the key and the value of its `_id`. */
 export interface WindowMember {
@@ -63,7 +64,9 @@ export interface ResultState {
   retire(): void;
   /**
    * Makes the log reach back to entry `seq`.
-   * @returns `false` if the history has evicted that part.
+   * @param readPast Reads the state at that time, if the state is needed.
+   * @returns `false` if the history has evicted that part, or the state at that time is no longer available.
+   * @throws {TidewireError} See `PastReads.read`; also `snapshot-too-large`.
    */
-  extendTo(seq: number): Promise<boolean>;
+  extendTo(seq: number, readPast: ReadPast): Promise<boolean>;
 }

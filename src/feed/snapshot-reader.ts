@@ -33,6 +33,11 @@ export interface SnapshotReader {
    * @param after The read is of this cluster time or later.
    */
   open(query: SnapshotQuery, after: bigint): Promise<OpenSnapshot>;
+  /**
+   * Opens a read of the state at a cluster time of the last minutes. A capped collection has no such state; the read is
+   * then not `exact`, and has no documents.
+   */
+  openAt(query: SnapshotQuery, clusterTime: bigint): Promise<OpenSnapshot>;
   /** Reads all documents of a query as they were at a cluster time of the last minutes. */
   readAt(query: SnapshotQuery, clusterTime: bigint): Promise<Uint8Array[]>;
   /** The server's plan for finding the documents of a query. */

@@ -11,13 +11,14 @@ import type { Account } from "./account.ts";
 import { Chunk, headOf } from "./chunk.ts";
 import { AFTER, type Position } from "./cursor.ts";
 import type { LiveQuery } from "./live-query.ts";
-import { readWindow, tooLarge } from "./read-window.ts";
+import { readWindow } from "./read-window.ts";
 import type { ReadingCharge } from "./reading-charge.ts";
 import type { SharedCompression } from "./shared-compression.ts";
 import type { Slices } from "./slices.ts";
 import type { HoldsBatches, SnapshotMemory } from "./snapshot-memory.ts";
 import type { OpenSnapshot, SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
+import { tooLarge } from "./too-large.ts";
 import { tooSlow } from "./too-slow.ts";
 import { Turn } from "./turn.ts";
 

@@ -3,13 +3,11 @@
  * without a read, which makes a mass reconnect cheap for MongoDB.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { MongoServerError } from "mongodb";
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
-import { tookTooLong } from "../source/snapshot-cursor.ts";
 import type { Account } from "./account.ts";
 import { UNKNOWN } from "./change.ts";
 import type { ClientCursors } from "./client-cursors.ts";
@@ -19,27 +17,15 @@ import { Limiter } from "./limiter.ts";
 import type { LiveQuery } from "./live-query.ts";
 import { mongoUnavailable } from "./mongo-unavailable.ts";
 import type { FeedLimits } from "./options.ts";
+import { ATTEMPT_PAUSE_MS, permanentFailure, READ_ATTEMPTS } from "./read-failure.ts";
 import type { ReadingCharge } from "./reading-charge.ts";
 import { SnapshotMemory } from "./snapshot-memory.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import { type SnapshotParts, SnapshotReading } from "./snapshot-reading.ts";
-import { tooSlow } from "./too-slow.ts";
 import { Turn } from "./turn.ts";
 
 /** A finished reading serves new readers until this many changes have followed. After that a new read is cheaper. */
 const CHANGES_SINCE_MAX = 1_000;
-/** Number of attempts. SnapshotTooOld, SnapshotUnavailable, InterruptedAtShutdown and similar errors pass. */
-const ATTEMPTS = 4;
-/**
- * Of the reads of the service, only a sort that a document makes impossible fails with these codes: BadValue, "cannot
- * sort with keys that are parallel arrays", and 16746, "Ambiguous field name found in array", for a path that is an
- * index and a field at once.
- */
-const BAD_SORT: readonly unknown[] = [2, 16_746];
-/** QueryExceededMemoryLimitNoDiskUseAllowed: more groups than the server holds in its memory. */
-const TOO_MANY_GROUPS = 292;
-const ATTEMPT_PAUSE_MS = 50;
-
 /** The parts that `SnapshotStore` works with. */
 export interface SnapshotStoreParts extends ExactReadingParts {
   readonly reader: Pick<SnapshotReader, "open" | "plan">;
@@ -145,14 +131,9 @@ export class SnapshotStore {
   }
 
   /**
-   * Runs a read when it is its turn. The number of concurrent reads is limited to protect the database.
-   * @param account The user for whom it is read; `null` if the service needs it for itself.
+   * Runs a read when it is its turn, which further users may join while it waits. The number of concurrent reads is
+   * limited to protect the database.
    */
-  runLimited<T>(account: Account | null, work: () => Promise<T>): Promise<T> {
-    return this.runShared(new Turn(account), work);
-  }
-
-  /** Like `runLimited`, for a read that further users may join while it waits. */
   runShared<T>(turn: Turn, work: () => Promise<T>): Promise<T> {
     const { snapshotReads } = this.#parts.metrics;
     return this.#reads.run(() => {
@@ -243,12 +224,11 @@ export class SnapshotStore {
         });
       } catch (error) {
         if (!isMongoFailure(error)) throw error;
-        if (tookTooLong(error)) throw tooSlow("the snapshot", this.#limits.snapshotTimeMs, error);
-        if (error instanceof MongoServerError && error.code === TOO_MANY_GROUPS) throw tooManyGroups(error);
-        if (error instanceof MongoServerError && BAD_SORT.includes(error.code)) throw badSort(error);
+        const permanent = permanentFailure(error, this.#limits.snapshotTimeMs);
+        if (permanent !== null) throw permanent;
         this.#parts.log.warn({ err: error, attempt }, "a snapshot could not be read");
         // If no server was found, the driver has waited for one already, so clients receive the error at once.
-        if (attempt < ATTEMPTS && !foundNoServer(error)) {
+        if (attempt < READ_ATTEMPTS && !foundNoServer(error)) {
           await sleep(ATTEMPT_PAUSE_MS * attempt);
           continue;
         }
@@ -259,21 +239,5 @@ export class SnapshotStore {
     }
   }
 }
-
-const badSort = (cause: unknown) =>
-  new TidewireError(
-    "bad-filter",
-    "the server refuses this sort: in one document two of its paths hold arrays, or a number in it is both an index and a field",
-    {},
-    { cause },
-  );
-
-const tooManyGroups = (cause: unknown) =>
-  new TidewireError(
-    "snapshot-too-large",
-    "the aggregate has more groups than the server holds in its memory: group by a path with fewer values, or narrow the filter",
-    { limit: "aggregateGroups" },
-    { cause },
-  );
 
 const keyOf = (liveQuery: LiveQuery, mode: ValueMode) => `${liveQuery.number} ${mode}`;

@@ -11,20 +11,17 @@ import type { History, HistoryEntry } from "./history.ts";
 import type { Found, KeptResult, ResultKind } from "./kept-result.ts";
 import { type LogEntry, toLogEntry } from "./log-entry.ts";
 import type { Pace, Pacer } from "./pace.ts";
+import type { ReadPast } from "./past.ts";
 import { isLong } from "./pieces.ts";
 import type { ResultState, WindowMember } from "./result-state.ts";
-import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
 import type { Touched } from "./window-changes.ts";
 
 /** The parts that the results of all live queries share. */
 export interface StatefulParts<Owner> {
-  readonly reader: Pick<SnapshotReader, "readAt">;
   readonly timeline: Timeline;
   /** A result could not be kept up to date, and is read again. */
   readonly onWindowLost: (error: unknown) => void;
-  /** The past of a result could not be read. The caller starts over. */
-  readonly onExtendFailed: (error: unknown) => void;
   /** The memory of the result of a live query may have changed. */
   readonly onWindowChanged: (owner: Owner) => void;
 }
@@ -69,6 +66,8 @@ export class Stateful<Owner extends Pacer & Flushing> implements ResultState {
   #waiting: Promise<void> = NOT_WAITING;
   /** Grows when work in progress has become void. Each asynchronous step compares it after a wait. */
   #generation = 0;
+  /** Grows when the state is lost, and with it every read in progress. */
+  #losses = 0;
 
   constructor(parts: StatefulParts<Owner>, { kind, log, broadcast, owner }: OwnParts<Owner>) {
     this.#parts = parts;
@@ -162,19 +161,28 @@ export class Stateful<Owner extends Pacer & Flushing> implements ResultState {
     this.#result = undefined;
     this.#waitsAt = null;
     this.#generation++;
+    this.#losses++;
     this.#parts.onWindowChanged(this.#owner);
   }
 
   /** `lose` has ended all work in progress. */
   retire(): void {}
 
-  async extendTo(seq: number): Promise<boolean> {
+  /**
+   * Extends the log backwards. A result cannot be undone, so its state at entry `seq` is read and brought forward to
+   * the beginning of the log.
+   */
+  async extendTo(seq: number, readPast: ReadPast): Promise<boolean> {
+    const at = this.#history.timeAfter(seq);
+    if (at === null) return false;
+    const losses = this.#losses;
+    const past = await readPast(at);
+    if (past === null) return false;
     try {
-      return await this.#extendTo(seq);
-    } catch (error) {
-      // MongoDB does not answer, or can no longer read at that time. The caller resets.
-      this.#parts.onExtendFailed(error);
-      return false;
+      await this.prepareLoad(past.documents);
+      return await this.#bringForward(this.#kind.load(past.documents, at), seq, losses);
+    } finally {
+      past.release();
     }
   }
 
@@ -279,20 +287,10 @@ export class Stateful<Owner extends Pacer & Flushing> implements ResultState {
     return pace.through(wrapped(result.applyTouched(entry, touched)));
   }
 
-  /**
-   * Extends the log backwards. A result cannot be undone, so its state at entry `seq` is read and brought forward to
-   * the beginning of the log.
-   */
-  async #extendTo(seq: number): Promise<boolean> {
-    const { reader, timeline } = this.#parts;
+  /** Applies the commits after entry `seq` to a result of that time, up to the beginning of the log. */
+  async #bringForward(result: KeptResult, seq: number, losses: number): Promise<boolean> {
+    const { timeline } = this.#parts;
     const log = this.#log;
-    const kind = this.#kind;
-    const at = this.#history.timeAfter(seq);
-    if (at === null) return false;
-    const generation = this.#generation;
-    const documents = await reader.readAt(kind.loadQuery, at);
-    await this.prepareLoad(documents);
-    const result = kind.load(documents, at);
     const found: LogEntry[] = [];
     const pace = this.#owner.newPace();
     pace.stop();
@@ -303,7 +301,7 @@ export class Stateful<Owner extends Pacer & Flushing> implements ResultState {
       // commits.
       while (!timeline.isSettled) await timeline.settles;
       if (done >= target()) break;
-      if (done < this.#history.evictedSeq || generation !== this.#generation) return false;
+      if (done < this.#history.evictedSeq || losses !== this.#losses) return false;
       const entry = this.#history.next(done);
       if (entry === undefined) return false;
       pace.resume();
@@ -316,12 +314,17 @@ export class Stateful<Owner extends Pacer & Flushing> implements ResultState {
       pace.resume();
       if (pace.isOver) await pace.keep();
     }
-    if (generation !== this.#generation || seq < this.#history.evictedSeq) return false;
+    if (losses !== this.#losses || seq < this.#history.evictedSeq) return false;
     if (this.#result === undefined) {
       this.#adopt(result);
       log.restart(done);
     }
-    log.prepend(found, seq);
+    // Another read may have given the live query a state that is older than this one, with a log of its own.
+    const { coveredFrom } = log;
+    if (seq < coveredFrom) {
+      const earlier = found.filter((entry) => entry.seq <= coveredFrom);
+      log.prepend(earlier, seq);
+    }
     return true;
   }
 }

@@ -6,6 +6,10 @@ import { TidewireError } from "../protocol/errors.ts";
  */
 const RETRY_MS = 10_000;
 
+/** Whether a read was given up because it took longer than `limits.snapshotTime`. */
+export const isTooSlow = (error: unknown): boolean =>
+  error instanceof TidewireError && error.details["limit"] === "snapshotTime";
+
 /** Makes the error for a read that MongoDB gave up because it took longer than `limits.snapshotTime`. */
 export function tooSlow(what: string, limitMs: number, cause: unknown): TidewireError {
   const text = `${what} takes longer than ${limitMs} ms to read: filter by indexed fields, or try again later`;

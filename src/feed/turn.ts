@@ -2,10 +2,9 @@
  * On whose behalf a read waits for a slot. Several users may share one read, so it is served as soon as it would be any
  * one of theirs: a user who joins the read of another must not wait in that user's queue.
  */
-import type { Account } from "./account.ts";
 
-/** A user who waits for slots; `null` stands for the service itself, which waits like one more user. */
-export type Payer = Account | null;
+/** A user who waits for slots, by its account; `null` stands for the service itself, which waits like one more user. */
+export type Payer = object | null;
 
 /** The wait for one read. May be used for several slots, one after the other. */
 export class Turn {

@@ -15,6 +15,7 @@ import type { Found, KeptResult, ResultKind } from "./kept-result.ts";
 import type { Pacer } from "./pace.ts";
 import type { WindowMember } from "./result-state.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
+import { tooManySorted } from "./too-large.ts";
 import { spareFor, Window } from "./window.ts";
 import type { Touched } from "./window-changes.ts";
 import { WindowEntries } from "./window-entries.ts";
@@ -64,8 +65,10 @@ export class WindowedResult implements KeptResult {
     return { ...query, sort: sortDocument(sort), limit: most };
   }
 
-  /** Takes the answer of the load query at a cluster time. */
+  /** Takes the answer of the load query at a cluster time. @throws {TidewireError} `snapshot-too-large` */
   static loaded(parts: WindowParts, documents: readonly Uint8Array[], clusterTime: bigint): WindowedResult {
+    const { limit, sizeMax } = parts.spec;
+    if (limit === null && documents.length > sizeMax) throw tooManySorted(sizeMax);
     const windowed = new WindowedResult(parts, clusterTime);
     windowed.#load(documents);
     windowed.#window.settle();
@@ -167,9 +170,6 @@ export function windowKind(parts: Omit<WindowParts, "entries">): ResultKind {
   const entries = new WindowEntries(parts.spec.sort);
   const own = { ...parts, entries };
   return {
-    get loadQuery() {
-      return WindowedResult.loadQuery(parts.query, parts.spec);
-    },
     prepareInSteps: (documents) => entries.prepareInSteps(documents),
     load: (documents, clusterTime) => WindowedResult.loaded(own, documents, clusterTime),
   };

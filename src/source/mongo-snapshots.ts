@@ -19,6 +19,11 @@ export class MongoSnapshots {
     return SnapshotCursor.open(this.#client, query, after);
   }
 
+  /** See `SnapshotCursor.openAt`. */
+  openAt(query: SnapshotQuery, clusterTime: bigint): Promise<SnapshotCursor> {
+    return SnapshotCursor.openAt(this.#client, query, clusterTime);
+  }
+
   /** See `SnapshotCursor.readAt`. */
   readAt(query: SnapshotQuery, clusterTime: bigint): Promise<Uint8Array[]> {
     return SnapshotCursor.readAt(this.#client, query, clusterTime);

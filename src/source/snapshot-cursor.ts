@@ -59,6 +59,9 @@ const BATCH_BYTES = 512 * 1_024;
  */
 const SNAPSHOT_UNAVAILABLE = 246;
 
+const isUnavailable = (error: unknown): boolean =>
+  error instanceof MongoServerError && error.code === SNAPSHOT_UNAVAILABLE;
+
 /**
  * Reads one result set at one cluster time. Measured on real servers: of all ways to join a read to the change stream,
  * only "read at T, then take the events after T" loses nothing and repeats nothing.
@@ -99,14 +102,35 @@ export class SnapshotCursor {
   }
 
   /**
+   * Opens the cursor on the state at a cluster time of the last minutes. A capped collection has no such state; the
+   * cursor is then not `exact`, and has no documents.
+   * @throws The server's error, such as SnapshotTooOld (239). The cursor is closed then.
+   */
+  static async openAt(
+    access: MongoAccess,
+    query: SnapshotQuery,
+    clusterTime: bigint,
+  ): Promise<SnapshotCursor> {
+    const cursor = new SnapshotCursor(access, query);
+    try {
+      await cursor.#openAt(clusterTime);
+      return cursor;
+    } catch (error) {
+      cursor.close();
+      if (!isUnavailable(error) || !(await cursor.#isCapped())) throw error;
+      cursor.#exact = false;
+      return cursor;
+    }
+  }
+
+  /**
    * Reads all documents of a query as they were at a cluster time of the last minutes.
    * @throws The server's error, such as SnapshotTooOld (239).
    */
   static async readAt(access: MongoAccess, query: SnapshotQuery, clusterTime: bigint): Promise<Buffer[]> {
     const cursor = new SnapshotCursor(access, query);
     try {
-      const atClusterTime = toTimestamp(clusterTime);
-      cursor.#take(await cursor.#find({ level: "snapshot", atClusterTime }));
+      await cursor.#openAt(clusterTime);
       const documents: Buffer[] = [];
       for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next())
         // Not by `push(...batch)`: 16 MiB of small documents are more than a call may have arguments.
@@ -227,7 +251,7 @@ export class SnapshotCursor {
       const again = this.#take(await this.#find(snapshot));
       this.#clusterTime = again ?? fromTimestamp(operationTime as Timestamp);
     } catch (error) {
-      if (!(error instanceof MongoServerError) || error.code !== SNAPSHOT_UNAVAILABLE) throw error;
+      if (!isUnavailable(error)) throw error;
       // The server returns the same error, but only for a moment, where the collection was just created or changed.
       if (!(await this.#isCapped())) throw error;
       const { operationTime } = await this.#ask((client) => client.db("admin").command({ ping: 1 }));
@@ -235,6 +259,11 @@ export class SnapshotCursor {
       this.#clusterTime = fromTimestamp(operationTime as Timestamp);
       this.#take(await this.#find({ level: "majority", afterClusterTime: operationTime }));
     }
+  }
+
+  async #openAt(clusterTime: bigint): Promise<void> {
+    this.#clusterTime = clusterTime;
+    this.#take(await this.#find({ level: "snapshot", atClusterTime: toTimestamp(clusterTime) }));
   }
 
   async #isCapped(): Promise<boolean> {

@@ -1,10 +1,12 @@
 /** Aggregates of a feed: who reads slowly, what is shared, and when the database is asked again. */
-import { expect, test, vi } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { parseAggregate } from "../../../src/match/aggregate.ts";
 import { SnapshotCursor } from "../../../src/source/snapshot-cursor.ts";
 import { assertRows, groupsAt } from "../../support/aggregate-oracle.ts";
 import { startFeed } from "../../support/feed-harness.ts";
 import { follow, headCursorOf, Recorder } from "../../support/recorder.ts";
+
+afterEach(() => vi.restoreAllMocks());
 
 const PATIENCE = { timeout: 60_000, interval: 10 };
 
@@ -86,4 +88,55 @@ test("the least value of a group is read again only when all that are held have 
   // The first one, whose successors are unknown, and one for each of the spares that follow.
   expect(reads.mock.calls.length).toBeGreaterThan(1);
   expect(reads.mock.calls.length).toBeLessThanOrEqual(6);
+});
+
+test("a row of eight extremes that loses all of them with each write reads many values of each, and seldom", async () => {
+  const world = await startFeed({ limits: { snapshotConcurrency: 1 } });
+  const { db, feed, spec } = world;
+  const names = Array.from("abcdefgh");
+  const things = db.collection<{ _id: number }>("things");
+  const fieldsOf = (n: number) => Object.fromEntries(names.map((name) => [name, n]));
+  await things.insertMany(Array.from({ length: 200 }, (_, _id) => ({ _id, ...fieldsOf(_id) })));
+  const values = Object.fromEntries(names.map((name) => [name, { min: name }]));
+  const aggregate = parseAggregate({ values });
+  const { sink, delivery } = await follow(feed, spec({}, undefined, "things", { aggregate }));
+  await expect.poll(() => delivery.isLive, PATIENCE).toBe(true);
+  const reads = vi.spyOn(SnapshotCursor, "readAt");
+  const deletions = 100;
+  for (let _id = 0; _id < deletions; _id++) await things.deleteOne({ _id });
+  const time = await settled(world);
+  await expect.poll(() => delivery.isLive, PATIENCE).toBe(true);
+  assertRows(sink.state.values(), await groupsAt(db, "things", {}, aggregate, time), aggregate, "at the end");
+  // Each read gives 32 values of one column.
+  expect(reads.mock.calls.length).toBeLessThanOrEqual(names.length * (1 + Math.ceil(deletions / 32)));
+  for (const [, query] of reads.mock.calls) expect(query.stages?.at(-1)).toEqual({ $limit: 32 });
+});
+
+test("a transaction that takes the extremes of many groups reads them with one query, and leaves other groups alone", async () => {
+  const world = await startFeed();
+  const { client, db, feed, spec } = world;
+  const things = db.collection<{ _id: number; g: number; n: number }>("things");
+  await things.insertMany(Array.from({ length: 400 }, (_, _id) => ({ _id, g: _id % 40, n: _id })));
+  const aggregate = parseAggregate({ by: "g", values: { least: { min: "n" } } });
+  const { sink, delivery } = await follow(feed, spec({}, undefined, "things", { aggregate }));
+  await expect.poll(() => delivery.isLive, PATIENCE).toBe(true);
+  // Group 39 has its values, and keeps them.
+  await things.deleteOne({ _id: 39 });
+  await settled(world);
+  await expect.poll(() => delivery.isLive, PATIENCE).toBe(true);
+  const reads = vi.spyOn(SnapshotCursor, "readAt");
+  const check = async () => {
+    const time = await settled(world);
+    await expect.poll(() => delivery.isLive, PATIENCE).toBe(true);
+    assertRows(sink.state.values(), await groupsAt(db, "things", {}, aggregate, time), aggregate, "the rows");
+    return reads.mock.calls.length;
+  };
+  await client.withSession((session) =>
+    session.withTransaction(() => things.deleteMany({ _id: { $lt: 30 } }, { session })),
+  );
+  expect(await check()).toBe(1);
+  await things.deleteOne({ _id: 79 });
+  expect(await check()).toBe(1);
+  await things.deleteOne({ _id: 40 });
+  expect(await check()).toBe(2);
 });

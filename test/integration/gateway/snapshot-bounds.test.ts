@@ -51,6 +51,25 @@ test("limits.snapshotTime: a read that takes longer is given up, says so, and fr
   expect(await metricOf(service, "tidewire_snapshot_reads")).toBe(0);
 });
 
+test("limits.snapshotTime: a sorted subscription without a snapshot ends if its state takes longer to read", async () => {
+  const { db, connect, settled } = await startTestService({
+    collections: OPEN,
+    limits: { snapshotTime: "1ms", snapshotDocuments: 100_000 },
+  });
+  await db.collection<{ _id: string }>("things").insertMany(MANY);
+  await settled();
+  const client = await connect({ sub: "u1" });
+  const request = { ...subscribe, id: "a", snapshot: false, sort: [["text", 1]], filter: SLOW };
+  expect(await client.ask(request)).toMatchObject({ type: "subscribed" });
+  expect(await client.until(({ type }) => type === "error" || type === "reset")).toMatchObject({
+    type: "error",
+    code: "unavailable",
+    retry: "later",
+    details: { limit: "snapshotTime", value: 1 },
+  });
+  expect(await client.until(({ type }) => type === "unsubscribed")).toMatchObject({ id: "a" });
+});
+
 test("limits.snapshotTime: the default is enough for the same read", async () => {
   const { db, connect } = await startTestService({
     collections: OPEN,

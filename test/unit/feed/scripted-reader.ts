@@ -4,7 +4,7 @@ import type { SnapshotPlan } from "../../../src/source/snapshot-plan.ts";
 import { docOf } from "./feed-parts.ts";
 
 interface Read {
-  readonly how: "open" | "readAt";
+  readonly how: "open" | "openAt" | "readAt";
   readonly query: SnapshotQuery;
   readonly at: bigint;
 }
@@ -17,8 +17,16 @@ export class ScriptedReader implements SnapshotReader {
   /** Opened reads that have not been closed or read to their end. */
   openReads = 0;
 
-  async open(query: SnapshotQuery, after: bigint): Promise<OpenSnapshot> {
-    const documents = await this.#answer({ how: "open", query, at: after });
+  open(query: SnapshotQuery, after: bigint): Promise<OpenSnapshot> {
+    return this.#open({ how: "open", query, at: after });
+  }
+
+  openAt(query: SnapshotQuery, clusterTime: bigint): Promise<OpenSnapshot> {
+    return this.#open({ how: "openAt", query, at: clusterTime });
+  }
+
+  async #open(read: Read): Promise<OpenSnapshot> {
+    const documents = await this.#answer(read);
     this.openReads++;
     let at = 0;
     const end = () => {
@@ -26,7 +34,7 @@ export class ScriptedReader implements SnapshotReader {
       snapshot.exhausted = true;
     };
     const snapshot = {
-      clusterTime: after,
+      clusterTime: read.at,
       exact: true,
       exhausted: false,
       next: async () => {
