@@ -308,10 +308,11 @@ async function attack(setup: Setup, random: Random, victims: readonly Followed[]
   ];
   const [kind, given, answer] = random.pick(attempts);
   const isSameQuery = JSON.stringify(own.query) === JSON.stringify(victim.query);
-  // A newer token and a ticket for another live query look as if the user had lost rights, which the service remembers.
-  const right = JSON.stringify([own.claims["sub"], own.request.collection]);
+  // A newer token and a ticket for another live query look as if the user had lost the rights of the ticket, which the
+  // service remembers.
+  const rightOf = ({ claims, request }: Followed) => JSON.stringify([claims["sub"], request.collection]);
   if (sameUser && !isSameQuery && "ticket" in given && given.ticket === stolen.ticket)
-    setup.mixedUp.add(right);
+    setup.mixedUp.add(rightOf(victim));
   const client = await setup.connect({ ...own.claims });
   const followed = await follow(setup, client, {
     id: "attack",
@@ -319,7 +320,7 @@ async function attack(setup: Setup, random: Random, victims: readonly Followed[]
     request: own.request,
     place: given,
   });
-  const isReset = followed?.answer["reason"] === "rights-changed" && setup.mixedUp.has(right);
+  const isReset = followed?.answer["reason"] === "rights-changed" && setup.mixedUp.has(rightOf(own));
   if (!(isSameQuery && sameUser) && !isReset)
     expect(followed?.answer, kind).toMatchObject({ type: "subscribed", ...answer });
   await client.fence(await setup.now());
