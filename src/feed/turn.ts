@@ -1,9 +1,9 @@
 /**
- * On whose behalf a read waits for a slot. Several users may share one read, so it is served as soon as it would be any
- * one of theirs: a user who joins the read of another must not wait in that user's queue.
+ * The users for whom a read waits for a slot. Several users may share one read, so the read is served as soon as the queue
+ * of any one of them allows it: a user who joins the read of another must not wait in that user's queue.
  */
 
-/** A user who waits for slots, by its account; `null` stands for the service itself, which waits like one more user. */
+/** The account of a user who waits for slots. `null` is the service itself, which waits like one more user. */
 export type Payer = object | null;
 
 /** The wait for one read. May be used for several slots, one after the other. */

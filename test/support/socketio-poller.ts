@@ -37,6 +37,20 @@ export class SocketIoPoller {
     }
   }
 
+  /** Polls, and answers pings, until so many different documents have come. */
+  async untilDocuments(count: number): Promise<void> {
+    const got = new Set<string>();
+    while (got.size < count) {
+      for (const packet of await this.poll()) {
+        if (packet === "2") await this.post("3");
+        const [, type, text] = /^42\["(\w+)",(.*)\]$/.exec(packet) ?? [];
+        const message = text === undefined ? {} : JSON.parse(text);
+        if (type === "added") got.add(message.doc._id);
+        if (type === "snapshot") for (const { _id } of message.docs) got.add(_id);
+      }
+    }
+  }
+
   async post(body: string): Promise<number> {
     return (await fetch(this.url, { method: "POST", body })).status;
   }
