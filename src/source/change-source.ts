@@ -11,8 +11,8 @@ import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { ChangeSourceOptions } from "./change-source-options.ts";
 import type { ChangeStreamOptions, RawStream } from "./change-stream.ts";
-import { type Checkpoint, CheckpointStore } from "./checkpoint-store.ts";
-import { CheckpointWriter } from "./checkpoint-writer.ts";
+import { CheckpointStore } from "./checkpoint-store.ts";
+import { CheckpointWriter, type SavesCheckpoints } from "./checkpoint-writer.ts";
 import { formatClusterTime } from "./cluster-time.ts";
 import { CommitIntake, type TokenScope } from "./commit-intake.ts";
 import type { CommitSink } from "./commit-sink.ts";
@@ -116,8 +116,11 @@ export class ChangeSource {
       through: () => this.#position.through,
       socketTimeoutMs: options.awaitTimeMs + PATIENCE_MS_MAX + 1_000,
     });
-    const save = (checkpoint: Checkpoint) => this.#answer(() => this.#store.save(checkpoint));
-    this.#checkpoints = new CheckpointWriter({ save }, options.checkpointIntervalMs, parts);
+    const store: SavesCheckpoints = {
+      saveInTurn: (checkpoint) => this.#answer(() => this.#store.saveInTurn(checkpoint)),
+      save: (checkpoint) => this.#answer(() => this.#store.save(checkpoint)),
+    };
+    this.#checkpoints = new CheckpointWriter(store, options.checkpointIntervalMs, parts);
     const { sink, log, metrics } = parts;
     this.#intake = new CommitIntake({
       sink,

@@ -2,6 +2,7 @@
  * Saves how far the change stream was accepted. The checkpoint belongs to the deployment and not to a node, so that any
  * node can start where another one ended.
  */
+import { randomUUID } from "node:crypto";
 import { Binary, type Collection, Timestamp } from "mongodb";
 import { fromTimestamp } from "./cluster-time.ts";
 import { MAJORITY_READ, MAJORITY_WRITE } from "./majority.ts";
@@ -24,6 +25,8 @@ interface CheckpointDocument {
   epoch: string;
   fingerprint: string;
   node: string;
+  /** The store that has saved it. A node has one in each of its processes. */
+  writer?: string;
   at: Date;
 }
 
@@ -32,6 +35,9 @@ export class CheckpointStore {
   readonly #database: StateDatabase;
   readonly #stream: string;
   readonly #node: string;
+  readonly #writer: string = randomUUID();
+  /** The position at the last call of `saveInTurn`. */
+  #previous: bigint | undefined;
 
   constructor(stateDatabase: StateDatabase, stream: string, node: string) {
     this.#database = stateDatabase;
@@ -55,6 +61,25 @@ export class CheckpointStore {
   }
 
   /**
+   * Saves a checkpoint, unless another process has saved one that reaches further than the last call of this function. All
+   * processes of a fleet read the same commits, so one of them is enough, and a look costs MongoDB far less than a write
+   * that a majority confirms. If that process ends or falls behind, another one saves instead at its next call, or the one after.
+   */
+  async saveInTurn(checkpoint: Checkpoint): Promise<void> {
+    const previous = this.#previous;
+    this.#previous = checkpoint.clusterTime;
+    if (previous !== undefined && (await this.#hasAnotherSaved(checkpoint.epoch, previous))) return;
+    await this.save(checkpoint);
+  }
+
+  async #hasAnotherSaved(epoch: string, since: bigint): Promise<boolean> {
+    const projection = { clusterTime: 1, epoch: 1, writer: 1 } as const;
+    const saved = await this.#collection.findOne({ _id: this.#stream }, { projection, ...MAJORITY_READ });
+    if (saved === null || saved.epoch !== epoch || saved.writer === this.#writer) return false;
+    return fromTimestamp(saved.clusterTime) >= since;
+  }
+
+  /**
    * Saves a checkpoint unless a later one of this epoch exists, from another node or from an own write that seemed to
    * fail. A saved position never goes backwards.
    */
@@ -66,6 +91,7 @@ export class CheckpointStore {
       epoch: checkpoint.epoch,
       fingerprint: checkpoint.fingerprint,
       node: this.#node,
+      writer: this.#writer,
       at: new Date(),
     };
     const notLater = {

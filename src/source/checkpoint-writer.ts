@@ -16,6 +16,9 @@ const LAST_SAVE_TIMEOUT_MS = 2_000;
  * all later ones.
  */
 export interface SavesCheckpoints {
+  /** Saves a checkpoint unless another process keeps saving them. */
+  saveInTurn(checkpoint: Checkpoint): Promise<void>;
+  /** Saves a checkpoint. */
   save(checkpoint: Checkpoint): Promise<void>;
 }
 
@@ -36,7 +39,7 @@ export class CheckpointWriter {
     this.#store = store;
     this.#log = parts.log;
     this.#metrics = parts.metrics;
-    const save = guarded(parts, "source.checkpoint", () => this.#save());
+    const save = guarded(parts, "source.checkpoint", () => this.#save((latest) => store.saveInTurn(latest)));
     this.#timer = setInterval(save, intervalMs).unref();
   }
 
@@ -63,14 +66,14 @@ export class CheckpointWriter {
 
   async #saveAll(): Promise<void> {
     await this.#saving;
-    await this.#save();
+    await this.#save((latest) => this.#store.save(latest));
   }
 
-  #save(): Promise<void> {
+  #save(store: (latest: Checkpoint) => Promise<void>): Promise<void> {
     const latest = this.#latest;
     if (this.#saving !== undefined || latest === undefined || latest === this.#saved)
       return Promise.resolve();
-    const saving = this.#store.save(latest).then(
+    const saving = store(latest).then(
       () => {
         this.#saved = latest;
         this.#metrics.checkpoints.inc();

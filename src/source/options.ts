@@ -184,7 +184,7 @@ export const MongodbOptions = z.strictObject({
     .max(60_000)
     .default(1_000)
     .describe(
-      "How often a checkpoint of the change stream is saved. A longer interval means more to read again after a crash.",
+      "How often a checkpoint of the change stream is saved. A longer interval means more to read again after a crash. Of several nodes, one saves, and the others check that it does.",
     ),
   awaitTimeMs: z
     .int()

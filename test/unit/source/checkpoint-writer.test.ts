@@ -1,14 +1,13 @@
 import { expect, onTestFinished, test, vi } from "vitest";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
-import type { CheckpointStore } from "../../../src/source/checkpoint-store.ts";
-import { CheckpointWriter } from "../../../src/source/checkpoint-writer.ts";
+import { CheckpointWriter, type SavesCheckpoints } from "../../../src/source/checkpoint-writer.ts";
 import { recordingLog } from "../../support/node.ts";
 
 const checkpoint = { token: new Uint8Array(), clusterTime: 1n, epoch: "00000000", fingerprint: "f" };
 
-function writerTo(save: CheckpointStore["save"]) {
+function writerTo(save: SavesCheckpoints["save"], saveInTurn = save) {
   const { log, warnings } = recordingLog();
-  const store = { save } as CheckpointStore; // all that a writer needs of it
+  const store = { save, saveInTurn };
   const metrics = createMetrics();
   return { writer: new CheckpointWriter(store, 60_000, { log, metrics }), warnings, metrics };
 }
@@ -20,6 +19,21 @@ test("the last position is saved when the service stops", async () => {
   await writer.stop();
   expect(saved).toEqual([checkpoint]);
   expect(warnings()).toEqual([]);
+});
+
+test("the last position is saved even if another process saves in turn", async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const calls: string[] = [];
+  const { writer } = writerTo(
+    async () => void calls.push("save"),
+    async () => void calls.push("in turn"),
+  );
+  writer.note(checkpoint);
+  await vi.advanceTimersByTimeAsync(60_000);
+  writer.note({ ...checkpoint, clusterTime: 2n });
+  await writer.stop();
+  expect(calls).toEqual(["in turn", "save"]);
 });
 
 test("an unexpected error of a save is contained and counted, and the next interval saves", async () => {
