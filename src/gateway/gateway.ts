@@ -14,7 +14,7 @@ import { CLOSE_CODES } from "../protocol/close-codes.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
 import { ClientError } from "./connection/client-error.ts";
 import type { Connection, ConnectionEvents } from "./connection/connection.ts";
-import type { ConnectionClock } from "./connection/connection-clock.ts";
+import type { ConnectionClock, Tick } from "./connection/connection-clock.ts";
 import { endSubscription } from "./connection/end-subscription.ts";
 import { type OpenedConnection, openConnection } from "./connection/open-connection.ts";
 import { reauthorizeAll } from "./connection/reauthorization.ts";
@@ -55,6 +55,7 @@ export class Gateway implements ConnectionEvents {
   readonly #nowSteps: NowSteps;
   readonly #accounts: UserAccounts;
   #draining = false;
+  #tickedAtMs = Date.now();
   /** Aborted when the last client leaves while the node drains. */
   readonly #lastHasLeft = new AbortController();
 
@@ -290,10 +291,12 @@ export class Gateway implements ConnectionEvents {
 
   #tick(): void {
     const nowMs = Date.now();
+    const tick: Tick = { nowMs, readMs: this.#tickedAtMs, everyMs: this.#tickMs };
+    this.#tickedAtMs = nowMs;
     this.#context.trust.tick(nowMs);
     for (const [connection, clock] of this.#connections) {
       try {
-        clock.tick(nowMs, this.#tickMs);
+        clock.tick(tick);
       } catch (error) {
         // A clock that fails must not stop the deadlines of all other connections.
         connection.fail(noteFault(this.#context, "connection.tick", error));

@@ -9,6 +9,18 @@ import { ClientError } from "./client-error.ts";
 import type { Connection } from "./connection.ts";
 import { closeIfExpired } from "./token-end.ts";
 
+/** A visit of all connections. All times are in milliseconds. */
+export interface Tick {
+  readonly nowMs: number;
+  /**
+   * Everything that had arrived by this time has been read. A process that was busy or frozen finds the messages of its
+   * clients after its timers, so a client counts as silent only if its deadline had passed at this earlier time.
+   */
+  readonly readMs: number;
+  /** The time between two visits. */
+  readonly everyMs: number;
+}
+
 /** The deadlines of one connection: `hello`, heartbeat, expiry, age, stalls, and the renewal of tickets. */
 export class ConnectionClock {
   readonly connection: Connection;
@@ -34,38 +46,39 @@ export class ConnectionClock {
     this.#answerByMs = Number.POSITIVE_INFINITY;
   }
 
-  /** Acts on every deadline that has passed. One timer calls it for all connections, every `tickMs`. */
-  tick(nowMs: number, tickMs: number): void {
+  /** Acts on every deadline that has passed. One timer calls it for all connections. */
+  tick(tick: Tick): void {
     const { connection } = this;
+    const { nowMs, readMs } = tick;
     if (connection.isClosed) return;
-    if (connection.outbox.stalledForMs(nowMs) >= connection.context.limits.stallTimeoutMs) {
+    if (connection.outbox.stalledForMs(nowMs, readMs) >= connection.context.limits.stallTimeoutMs) {
       connection.log.info("the client does not read; closing its connection");
       connection.terminate(CLOSE_CODES.stalled);
       return;
     }
     if (!connection.isOpen) {
-      this.#checkHello(nowMs);
+      this.#checkHello(tick);
       return;
     }
-    this.#checkToken(nowMs, tickMs);
+    this.#checkToken(tick);
     if (!connection.isClosed) this.#checkAge(nowMs);
     if (connection.isClosed) return;
     if (nowMs >= this.#ticketsDueMs) {
       this.#ticketsDueMs = nowMs + connection.context.ticketTerms.maxAgeMs / 2;
       sendTickets(connection);
     }
-    this.#beat(nowMs, tickMs);
+    this.#beat(tick);
   }
 
   /** A token that is being checked may wait for the signing keys, which has its own limit. */
-  #checkHello(nowMs: number): void {
+  #checkHello({ readMs }: Tick): void {
     const { login, context } = this.connection;
-    if (!login.isAwaited || nowMs - this.#openedAtMs < context.auth.helloTimeoutMs) return;
+    if (!login.isAwaited || readMs - this.#openedAtMs < context.auth.helloTimeoutMs) return;
     const error = new ClientError("bad-request", "no hello arrived in time");
     this.connection.close(CLOSE_CODES.noHello, "no hello in time", error);
   }
 
-  #checkToken(nowMs: number, tickMs: number): void {
+  #checkToken({ nowMs, everyMs }: Tick): void {
     const { connection } = this;
     const { login, context } = connection;
     if (login.deadlineMs <= nowMs) {
@@ -73,7 +86,7 @@ export class ConnectionClock {
       return;
     }
     // The deadline is before the next tick, and the exact moment matters, so this one gets a timer.
-    if (login.deadlineMs <= nowMs + tickMs) {
+    if (login.deadlineMs <= nowMs + everyMs) {
       const expire = connection.guarded("connection.expire", () => closeIfExpired(connection));
       setTimeout(expire, login.deadlineMs - nowMs).unref();
     }
@@ -90,14 +103,14 @@ export class ConnectionClock {
     this.connection.close(CLOSE_CODES.maximumAge, "connection too old: resume", error);
   }
 
-  #beat(nowMs: number, tickMs: number): void {
+  #beat({ nowMs, readMs, everyMs }: Tick): void {
     const { outbox, progress, context } = this.connection;
     const { heartbeatMs, pongTimeoutMs } = context.server;
     // A client cannot answer a ping that is queued behind unread data. The stall timeout covers that case.
     if (outbox.bufferedBytes > 0 && this.#answerByMs !== Number.POSITIVE_INFINITY) {
       this.#answerByMs = nowMs + pongTimeoutMs;
     }
-    if (nowMs >= this.#answerByMs) {
+    if (readMs >= this.#answerByMs) {
       const text = "no answer to a ping in time: resume";
       const error = new TidewireError("unavailable", text, {}, { retry: "now" });
       this.connection.close(CLOSE_CODES.noPong, "no sign of life", error);
@@ -109,6 +122,6 @@ export class ConnectionClock {
     }
     // At least once per heartbeat, whatever else is sent: the cursor of a quiet query must not grow old beside a busy
     // one.
-    progress.sendWatermarkIfDue(nowMs, tickMs);
+    progress.sendWatermarkIfDue(nowMs, everyMs);
   }
 }

@@ -146,13 +146,16 @@ export class Outbox {
     return false;
   }
 
-  /** How long a client with waiting data has read nothing, in milliseconds. */
-  stalledForMs(nowMs: number): number {
+  /**
+   * How long a client with waiting data has read nothing, in milliseconds.
+   * @param readMs Whatever the client had read by this time is known.
+   */
+  stalledForMs(nowMs: number, readMs = nowMs): number {
     const { bufferedBytes, takenBytes } = this.#transport;
     const moved = bufferedBytes === 0 || takenBytes > this.#takenBytes || this.#progressAtMs === 0;
     if (moved) this.#progressAtMs = nowMs;
     this.#takenBytes = takenBytes;
-    return nowMs - this.#progressAtMs;
+    return readMs - this.#progressAtMs;
   }
 
   end(): void {

@@ -106,6 +106,7 @@ export function createPublicServer(parts: PublicServerParts, onRequest: RequestL
   const upgraded = (request: IncomingMessage) => guard.upgraded(request);
   server.on("upgrade", guarded(parts, "socket.upgraded", upgraded));
   answerClientErrors(server, parts, "http.client-error");
+  allowForBusyTimes(server, options, parts);
   return server;
 }
 
@@ -129,6 +130,7 @@ export function createSmallServer(
     onRefused: (reason) => socketsRefused.inc({ reason }),
   });
   answerClientErrors(server, guard, "admin.client-error");
+  allowForBusyTimes(server, options, guard);
   return server;
 }
 
@@ -138,6 +140,25 @@ const timeLimitsOf = ({ headersTimeoutMs, requestTimeoutMs }: ServerOptions) => 
   connectionsCheckingInterval: CHECK_MS,
   keepAliveTimeout: KEEP_ALIVE_MS,
 });
+
+/**
+ * Extends the time limits of requests by the time since the check before. A process that was busy or frozen finds the
+ * requests of its clients after its timers, so a request is late only if its time was over when all that had arrived by then
+ * was read.
+ */
+function allowForBusyTimes(server: Server, options: ServerOptions, guard: GuardParts): void {
+  let checkedAtMs = performance.now();
+  const extend = guarded(guard, "http.time-limits", () => {
+    const nowMs = performance.now();
+    const busyMs = nowMs - checkedAtMs;
+    checkedAtMs = nowMs;
+    server.headersTimeout = options.headersTimeoutMs + busyMs;
+    server.requestTimeout = options.requestTimeoutMs + busyMs;
+  });
+  // Node begins its own checks when the server listens. Timers of one interval run in the order in which they began.
+  const timer = setInterval(extend, CHECK_MS).unref();
+  server.once("close", () => clearInterval(timer));
+}
 
 /** The answers to data that is no valid HTTP request, by the error of Node's parser. */
 const CLIENT_ERRORS: Readonly<Record<string, readonly [status: number, text: string]>> = {

@@ -120,6 +120,8 @@ export class SessionGuard {
   /** Those for whose clients nothing is done, the longest idle first. */
   readonly #idle = new Set<Watched>();
   readonly #checker: NodeJS.Timeout;
+  /** Everything that had arrived at the check before has been read since. */
+  #checkedAtMs = Date.now();
 
   constructor(server: Http2Server | Http2SecureServer, parts: SessionGuardParts) {
     this.#parts = parts;
@@ -239,40 +241,42 @@ export class SessionGuard {
   }
 
   #check(nowMs: number): void {
+    const readMs = this.#checkedAtMs;
+    this.#checkedAtMs = nowMs;
     for (const watched of [...this.#watched.values()]) {
-      const check = () => this.#checkOne(watched, nowMs);
+      const check = () => this.#checkOne(watched, nowMs, readMs);
       runGuarded(this.#parts.guard, "session.check", check, () => watched.socket.destroy());
     }
   }
 
-  #checkOne(watched: Watched, nowMs: number): void {
+  #checkOne(watched: Watched, nowMs: number, readMs: number): void {
     const { headersTimeoutMs, requestTimeoutMs, idleTimeoutMs, answerTimeoutMs, onRefused } = this.#parts;
-    if (!watched.hasCalled && nowMs - watched.acceptedAtMs >= headersTimeoutMs) {
+    if (!watched.hasCalled && readMs - watched.acceptedAtMs >= headersTimeoutMs) {
       onRefused("request-timeout");
       watched.destroy(constants.NGHTTP2_NO_ERROR);
       return;
     }
     for (const call of watched.open) {
       // An answer that the client does not take would otherwise keep its call for ever, even without a token.
-      if (call.stalledMs(nowMs) >= answerTimeoutMs) {
+      if (call.stalledMs(readMs) >= answerTimeoutMs) {
         onRefused("inactive");
         call.stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-      } else if (call.isArriving && nowMs - call.sinceMs >= requestTimeoutMs) {
+      } else if (call.isArriving && readMs - call.sinceMs >= requestTimeoutMs) {
         onRefused("request-timeout");
         call.stream.close(constants.NGHTTP2_CANCEL);
       }
     }
     if (watched.open.size > 0) {
       if (watched.isAnswered && !this.#idle.has(watched)) this.#becameIdle(watched, nowMs);
-      this.#ping(watched, nowMs);
+      this.#ping(watched, nowMs, readMs);
     } else if (nowMs - watched.idleSinceMs >= idleTimeoutMs) watched.session?.close();
   }
 
   /** A client whose host has vanished answers no ping, and nothing else would show that it has. */
-  #ping(watched: Watched, nowMs: number): void {
+  #ping(watched: Watched, nowMs: number, readMs: number): void {
     const { heartbeatMs, answerTimeoutMs, onRefused, guard } = this.#parts;
     const { session } = watched;
-    if (nowMs >= watched.answerByMs) {
+    if (readMs >= watched.answerByMs) {
       onRefused("inactive");
       watched.destroy(constants.NGHTTP2_NO_ERROR);
       return;

@@ -61,10 +61,11 @@ function connect(server: object = {}, auth: object = {}) {
     for (let at = 0; at < ms && transport.closedWith === undefined; at += TICK_MS) {
       vi.advanceTimersByTime(TICK_MS);
       meanwhile();
-      clock.tick(Date.now(), TICK_MS);
+      clock.tick({ nowMs: Date.now(), readMs: Date.now(), everyMs: TICK_MS });
     }
   };
-  return { transport, connection, inbox, pass };
+  const tick = (times: { nowMs: number; readMs: number }) => clock.tick({ ...times, everyMs: TICK_MS });
+  return { transport, connection, inbox, pass, tick };
 }
 
 const read = (transport: FakeTransport) => () => transport.drain();
@@ -76,6 +77,27 @@ test("[3.1] waits for hello as long as auth.helloTimeout, and then closes with 4
   expect(transport.closedWith).toBeUndefined();
   pass(1_000);
   expect(transport.closedWith).toBe(4408);
+});
+
+test("a client whose hello waits to be read after a long pause of the process has as long as that takes", () => {
+  const { transport, tick } = connect();
+  tick({ nowMs: Date.now() + 60_000, readMs: Date.now() });
+  expect(transport.closedWith).toBeUndefined();
+  tick({ nowMs: Date.now() + 61_000, readMs: Date.now() + 60_000 });
+  expect(transport.closedWith).toBe(4408);
+});
+
+test("[6] a client that was not heard because of a long pause of the process is not closed before it is", () => {
+  const { transport, connection, pass, tick } = connect({ heartbeatMs: 1_000, pongTimeoutMs: 1_000 });
+  connection.welcome(null);
+  while (!transport.calls.includes("ping")) pass(TICK_MS, read(transport));
+  const startMs = Date.now();
+  transport.drain();
+  tick({ nowMs: startMs + 60_000, readMs: startMs });
+  expect(transport.closedWith).toBeUndefined();
+  transport.drain();
+  tick({ nowMs: startMs + 61_000, readMs: startMs + 60_000 });
+  expect(transport.closedWith).toBe(4000);
 });
 
 test("[6] pings within the first heartbeat and once in each, and waits pongTimeout for any sign of life", () => {
