@@ -71,43 +71,47 @@ const losing = (): Tamper => {
 const repeating: Tamper = (message) =>
   JSON.parse(message).type === "changed" ? [message, message] : [message];
 
-test.each<[string, () => Tamper | undefined, readonly string[]]>([
+/** The metrics of k6 that the tests read. A threshold is `true` if it was crossed. */
+interface K6Summary {
+  readonly metrics: Readonly<
+    Record<string, { readonly count?: number; readonly thresholds?: Readonly<Record<string, boolean>> }>
+  >;
+}
+
+/** Runs the script in k6. @returns What has ended, the names of the metrics whose thresholds were crossed, and all counts. */
+async function runK6(env: Readonly<Record<string, string>>, skip: TestContext["skip"]) {
+  const program = installed("k6") ?? skipWithout(skip, "no k6");
+  const folder = await mkdtemp(join(tmpdir(), "tidewire-k6-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const file = join(folder, "summary.json");
+  const args = ["run", "--no-usage-report", "--summary-export", file, join(EXAMPLES, "k6/tidewire.js")];
+  const ended = await run(program, args, env);
+  const { metrics }: K6Summary = JSON.parse(await readFile(file, "utf8"));
+  const crossed = Object.entries(metrics)
+    .filter(([, { thresholds = {} }]) => Object.values(thresholds).includes(true))
+    .map(([name]) => name);
+  return { ...ended, crossed, countOf: (name: string) => metrics[name]?.count ?? 0 };
+}
+
+test.for<[string, () => Tamper | undefined, readonly string[]]>([
   ["passes", () => undefined, []],
   ["fails if a change is lost", losing, ["tidewire_lost"]],
   ["fails if changes are repeated", () => repeating, ["tidewire_repeated"]],
-])("the script for k6, with stand-ins for the modules of k6, %s", async (_title, tamper, crossed) => {
-  const env = await start(tamper());
-  const args = [join(ROOT, "test/support/k6-stand-in.mjs"), join(EXAMPLES, "k6/tidewire.js")];
-  const { code, output } = await run(process.execPath, args, env);
-  const result = JSON.parse(output.split("\n").find((line) => line.startsWith("{")) ?? output);
-  expect(result.crossed).toEqual(crossed);
-  expect(result.counts).toMatchObject({
-    tidewire_users_ready: 4,
-    tidewire_refused: 0,
-    tidewire_lost: crossed.includes("tidewire_lost") ? 4 : 0,
-  });
-  expect(result.counts.tidewire_deliveries).toBeGreaterThan(100);
-  expect(code).toBe(crossed.length === 0 ? 0 : 99);
+])("the script for k6 %s", async ([_title, tamper, crossed], { skip }) => {
+  const ended = await runK6(await start(tamper()), skip);
+  expect(ended.crossed, ended.output).toEqual(crossed);
+  expect(ended.code).toBe(crossed.length === 0 ? 0 : 99);
+  expect(ended.countOf("tidewire_users_ready")).toBe(4);
+  expect(ended.countOf("tidewire_lost")).toBe(crossed.includes("tidewire_lost") ? 4 : 0);
+  expect(ended.countOf("tidewire_deliveries")).toBeGreaterThan(100);
 });
 
-test("the script for k6 fails with another secret", async () => {
+test("the script for k6 fails with another secret", async ({ skip }) => {
   const env = { ...(await start()), TIDEWIRE_JWT_SECRET: "another secret of at least 32 bytes" };
-  const args = [join(ROOT, "test/support/k6-stand-in.mjs"), join(EXAMPLES, "k6/tidewire.js")];
-  const { code, output } = await run(process.execPath, args, env);
+  const { code, output } = await runK6(env, skip);
   expect(output).toContain("unauthenticated");
   expect(code).toBe(99);
 });
-
-// k6 has the licence AGPL-3.0 and is not installed by `.ci/run`, so that this test is skipped in CI as well.
-test.skipIf(installed("k6") === undefined)(
-  "the script for k6 runs in k6, where that is installed",
-  async () => {
-    const env = await start();
-    const { code, output } = await run(installed("k6") ?? "", ["run", join(EXAMPLES, "k6/tidewire.js")], env);
-    expect(output).toContain("tidewire_delivery");
-    expect(code).toBe(0);
-  },
-);
 
 /** A project of Maven in a folder of its own, so that its `target` is not in the repository. */
 async function mavenProject(name: keyof typeof MAVEN, skip: TestContext["skip"]) {
