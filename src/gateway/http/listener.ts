@@ -157,7 +157,8 @@ function allowForBusyTimes(server: Server, options: ServerOptions, guard: GuardP
   });
   // Node begins its own checks when the server listens. Timers of one interval run in the order in which they began.
   const timer = setInterval(extend, CHECK_MS).unref();
-  server.once("close", () => clearInterval(timer));
+  const end = guarded(guard, "http.time-limits", () => clearInterval(timer));
+  server.once("close", end);
 }
 
 /** The answers to data that is no valid HTTP request, by the error of Node's parser. */
