@@ -67,11 +67,13 @@ export class RuleSetLoader {
   /** Prepares a set within `rules.applyTimeout`. Never rejects. */
   async obtain(number: number): Promise<ReadySet | Behind> {
     const { applyTimeoutMs } = this.#parts.edits.config.rules;
-    const signal = AbortSignal.any([AbortSignal.timeout(applyTimeoutMs), this.#stopping.signal]);
-    const givenUp = new Promise<Behind>((resolve) => {
-      const problem = `rule set ${number} was not ready within rules.applyTimeout (${applyTimeoutMs} ms)`;
-      signal.addEventListener("abort", () => resolve({ set: number, problem }), { once: true });
-    });
+    const problem = `rule set ${number} was not ready within rules.applyTimeout (${applyTimeoutMs} ms)`;
+    const behind: Behind = { set: number, problem };
+    const ended = new AbortController();
+    const signal = AbortSignal.any([ended.signal, this.#stopping.signal]);
+    // Not `AbortSignal.timeout`: the garbage collector of Node 20 drops one that only `AbortSignal.any` refers to, and
+    // with it the timeout.
+    const givenUp = sleep(applyTimeoutMs, behind, { signal }).catch(() => behind);
     try {
       return await Promise.race([this.#obtain(number, signal), givenUp]);
     } catch (error) {
@@ -82,6 +84,7 @@ export class RuleSetLoader {
         problem: `rule set ${number} caused an unexpected error (ref ${ref} in the log)`,
       };
     } finally {
+      ended.abort();
       this.#ahead.delete(number);
     }
   }

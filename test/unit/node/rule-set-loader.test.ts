@@ -6,12 +6,13 @@ import { RuleSetLoader, type RuleSetLoaderParts } from "../../../src/node/rule-s
 import { recordingLog } from "../../support/node.ts";
 import { draftOf } from "../../support/rule-sets.ts";
 import { testConfig, toConfig } from "../../support/service.ts";
+import { usedBytes } from "../../support/used-bytes.ts";
 
 const COLLECTIONS = { items: { rules: [{ name: "everyone" }] } };
 
-function loader(load: RuleSetLoaderParts["load"]) {
+function loader(load: RuleSetLoaderParts["load"], applyTimeout = "1s") {
   const file = testConfig("mongodb://127.0.0.1", "shop", { collections: COLLECTIONS });
-  const config = toConfig({ ...file, rules: { applyTimeout: "1s" } });
+  const config = toConfig({ ...file, rules: { applyTimeout } });
   // The loader reads nothing else of the edits, and nothing of MongoDB without a new collection.
   const edits = { config, generation: 4, hasInForce: () => true } as unknown as RuleEdits;
   const { log } = recordingLog();
@@ -35,12 +36,21 @@ test("gives a set up after rules.applyTimeout, and at once when the node stops",
   expect(await stopped).toMatchObject({ set: 5, problem: expect.stringContaining("was not ready") });
 });
 
+test("gives a set up after rules.applyTimeout, also if the garbage collector runs meanwhile", async () => {
+  const late = loader(() => new Promise(() => {})).obtain(5);
+  // An object that was referred to weakly in this turn lives until its end.
+  await new Promise((resolve) => setImmediate(resolve));
+  usedBytes();
+  expect(await late).toMatchObject({ set: 5, problem: expect.stringContaining("was not ready") });
+});
+
 test("tries again while MongoDB does not answer", async () => {
   let attempts = 0;
-  const ready = await loader(async (number) => {
+  const load = async (number: number) => {
     if (++attempts < 3) throw new MongoNetworkError("no answer");
     return saved(number);
-  }).obtain(5);
+  };
+  const ready = await loader(load, "60s").obtain(5);
   expect(ready).toMatchObject({ set: { number: 5 }, added: [], interrupted: new Set() });
 });
 
