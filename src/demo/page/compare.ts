@@ -9,7 +9,7 @@ export interface Verdict {
   readonly text: string;
 }
 
-/** The service may be down, or several changes may have arrived at once. Then the page asks again. */
+/** The service may be down, or the rules may have changed meanwhile. Then the page asks again. */
 const ATTEMPTS = 20;
 const BETWEEN_MS = 50;
 
@@ -22,7 +22,8 @@ export async function compareWithFind(viewer: string, client: Client, query: Que
   const held = new Set<string>();
   const note = () => held.add(canonical(query.getState().data));
   // To follow a query that has stopped would ask for it again.
-  const stop = query.getState().status === "stopped" ? () => {} : query.subscribe(note);
+  // Not by the reports of the result: a report contains all changes that have arrived since the last one.
+  const stop = query.getState().status === "stopped" ? () => {} : query.subscribe({ change: note });
   try {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       try {
