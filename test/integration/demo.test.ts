@@ -4,10 +4,11 @@ import { readdir, readFile } from "node:fs/promises";
 import { request } from "node:http";
 import { join } from "node:path";
 import type { Db } from "mongodb";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { exited } from "../support/guard.ts";
 import { until } from "../support/mongod.ts";
 import { emptyDirectory, MAIN, Running, startDemo } from "../support/running.ts";
+import { untilPasses } from "../support/until-passes.ts";
 
 /** The documents of a viewer according to the lines printed for it. */
 function replay(lines: readonly string[], viewer: string): unknown[] {
@@ -81,7 +82,7 @@ test("the printed command follows a view; a killed service is started again, and
 
   // Stopped, the backend writes nothing while the views are compared.
   process.kill(Number(backendPid), "SIGSTOP");
-  await vi.waitFor(() => expectViewsAsFound(demo.lines, db), { timeout: 60_000, interval: 100 });
+  await untilPasses(() => expectViewsAsFound(demo.lines, db), { interval: 100 });
   process.kill(Number(backendPid), "SIGKILL");
   await demo.line(/the backend ended \(SIGKILL\) and is started again/);
   const linesBefore = demo.lines.length;

@@ -72,6 +72,13 @@ test("no file holds a path of the machine it was written on", () => {
   expect(linesWith(new RegExp([...here, ...elsewhere].join("|")))).toEqual([]);
 });
 
+test("no test waits by `vi.waitFor` itself, which gives up after a second", () => {
+  const waits = linesWith(/\bvi\.wait(?:For|Until)\(/).filter(
+    (line) => !/^test\/(?:support\/until-passes|unit\/house-rules)/.test(line),
+  );
+  expect(waits).toEqual([]);
+});
+
 test("no file holds the markers of a merge that was not resolved", () => {
   expect(linesWith(/^(?:<{7}|>{7}) /)).toEqual([]);
 });

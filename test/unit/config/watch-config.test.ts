@@ -41,8 +41,7 @@ async function watched({ expect, onTestFinished }: TestContext, text: string, gu
     edits.stop();
     await rm(folder, { recursive: true });
   });
-  const comesTo = (...expected: string[]) =>
-    expect.poll(() => outcomes, { timeout: 10_000 }).toEqual(expected);
+  const comesTo = (...expected: string[]) => expect.poll(() => outcomes).toEqual(expected);
   return { path, now: edits.now, comesTo };
 }
 

@@ -1,6 +1,7 @@
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { parseAggregate } from "../../../src/match/aggregate.ts";
 import { follow, Recorder } from "../../support/recorder.ts";
+import { untilPasses } from "../../support/until-passes.ts";
 import { commitOf, eventOf, specOf, startFeed } from "./feed-parts.ts";
 import { ScriptedReader } from "./scripted-reader.ts";
 
@@ -11,7 +12,7 @@ test("the memory of an aggregate is what it was, once the groups that came have 
     values: { n: { count: true }, total: { sum: "x" }, most: { max: "x" } },
   });
   const { delivery } = await follow(feed, { ...specOf({}), key: "by s", aggregate }, new Recorder());
-  await vi.waitFor(() => expect(delivery.isLive).toBe(true));
+  await untilPasses(() => expect(delivery.isLive).toBe(true));
   const { state } = delivery.liveQuery;
   const before = state.heldBytes;
   const docs = Array.from({ length: 50 }, (_, n) => ({ _id: n, s: `group ${n}`, x: n }));

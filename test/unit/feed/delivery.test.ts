@@ -1,11 +1,12 @@
 import { pino } from "pino";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { AFTER, BEFORE } from "../../../src/feed/cursor.ts";
 import { LookupSet } from "../../../src/feed/lookup-set.ts";
 import { Rights } from "../../../src/feed/rights.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
 import { runThrough } from "../../../src/match/steps.ts";
 import { FRESH, follow, Recorder, terms } from "../../support/recorder.ts";
+import { untilPasses } from "../../support/until-passes.ts";
 import { commitOf, eventOf, FROM, insertOf, settled, specOf, startFeed } from "./feed-parts.ts";
 import { ScriptedReader } from "./scripted-reader.ts";
 
@@ -63,7 +64,7 @@ test("a slow consumer that lags behind the history is reset as lagged, and recei
   for (let offset = 1; offset < 6; offset++) await accept(inserted(offset));
   reader.answer = () => [{ _id: 5 }];
   sink.drain();
-  await vi.waitFor(() => expect(sink.live).toBe(2));
+  await untilPasses(() => expect(sink.live).toBe(2));
   expect(sink.messages.slice(1)).toMatchObject([{ type: "reset", reason: "lagged" }, { type: "snapshot" }]);
   expect(lines).toContainEqual(
     expect.objectContaining({
@@ -95,7 +96,7 @@ test("a resumption from before the history sends the missed changes from the opl
   for (const commit of commits) await accept(commit);
   expect(feed.timeline.history.evictedSeq).toBeGreaterThan(2);
   const { sink, started } = await follow(feed, specOf(), new Recorder(), resumedAt(2));
-  await vi.waitFor(() => expect(sink.live).toBe(1));
+  await untilPasses(() => expect(sink.live).toBe(1));
   expect(started.start).toBe("resumed");
   expect(idsOf(sink)).toEqual(ids(3, 4, 5, 6, 7, 8));
 });
@@ -112,7 +113,7 @@ async function overtakenResumption(spec = specOf()) {
   for (const commit of commits.slice(2)) await accept(commit);
   expect(feed.timeline.history.evictedSeq).toBeGreaterThan(2);
   delivery.run();
-  await vi.waitFor(() => expect(sink.live).toBe(1));
+  await untilPasses(() => expect(sink.live).toBe(1));
   return { sink, metrics };
 }
 
@@ -144,7 +145,7 @@ test("a resumption from the oplog joins the live stream however much arrives mea
   await settled();
   for (const commit of commits.slice(4)) await accept(commit);
   sink.drain();
-  await vi.waitFor(() => expect(sink.live).toBe(1));
+  await untilPasses(() => expect(sink.live).toBe(1));
   expect(typesOf(sink)).toEqual(Array.from({ length: 7 }, () => "added"));
   expect((await metrics.catchUps.get()).values).toMatchObject([
     { labels: { from: "history" }, value: 0 },
@@ -195,7 +196,7 @@ test("where the collection is replaced, every follower is reset and receives a n
     commitOf(1, [{ operation: "replaced-collection", namespace: "db.things", by: "drop" }]),
     inserted(8),
   );
-  await vi.waitFor(() => expect(sink.live).toBe(2));
+  await untilPasses(() => expect(sink.live).toBe(2));
   expect(typesOf(sink)).toEqual(["snapshot", "reset", "snapshot"]);
   expect(idsOf(sink)).toEqual(ids(7));
 });
@@ -211,7 +212,7 @@ test("a start that becomes void before the client knows of it is reset only afte
   delivery.startOver();
   expect(sink.messages).toEqual([]);
   delivery.run();
-  await vi.waitFor(() => expect(sink.live).toBe(1));
+  await untilPasses(() => expect(sink.live).toBe(1));
   expect([typesOf(sink), reader.openReads]).toEqual([["reset", "snapshot"], 0]);
 });
 
@@ -266,7 +267,7 @@ test("the difference of a change of rights is sent with the cursors of its point
   const answers = [left, entered];
   reader.answer = () => answers.shift() ?? [];
   moved.run();
-  await vi.waitFor(() => expect(moved.isLive).toBe(true));
+  await untilPasses(() => expect(moved.isLive).toBe(true));
   expect(sink.messages.at(-1)).toMatchObject({ type: "added", cause: "grant", cursor: at.published.after });
   expect(idsOf(sink)).toEqual(ids(1, 2));
 });

@@ -1,6 +1,7 @@
 import { expect, test, vi } from "vitest";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
 import { follow, Recorder } from "../../support/recorder.ts";
+import { untilPasses } from "../../support/until-passes.ts";
 import { commitOf, eventOf, FROM, insertOf, settled, specOf, startFeed } from "./feed-parts.ts";
 import { ScriptedReader } from "./scripted-reader.ts";
 
@@ -69,5 +70,5 @@ test("a new order of commits resets every follower and loses every lookup", asyn
   expect(lookupLost).toHaveBeenCalledTimes(1);
   expect(feed.lookups.size).toBe(0);
   await accept(commitOf(6, [eventOf({ _id: 1 }, { _id: 1, n: 1 })]));
-  await vi.waitFor(() => expect(sink.live).toBe(2));
+  await untilPasses(() => expect(sink.live).toBe(2));
 });

@@ -5,6 +5,7 @@ import type { LiveQuerySpec } from "../../../src/feed/live-query-spec.ts";
 import type { FeedLimits, HistoryOptions } from "../../../src/feed/options.ts";
 import { parseAggregate } from "../../../src/match/aggregate.ts";
 import { follow, headCursorOf, Recorder } from "../../support/recorder.ts";
+import { untilPasses } from "../../support/until-passes.ts";
 import { commitOf, eventOf, FROM, settled, specOf, startFeed } from "./feed-parts.ts";
 import { ScriptedReader } from "./scripted-reader.ts";
 
@@ -363,7 +364,7 @@ test("a slow client receives rows once that change again while they are made rea
   });
   sink.drain();
   await again;
-  await vi.waitFor(() => expect(delivery.isLive).toBe(true));
+  await untilPasses(() => expect(delivery.isLive).toBe(true));
   expect(sink.messages.slice(before)).toHaveLength(500);
   expect(new Set([...sink.state.values()].map((row) => (row as { n: number }).n))).toEqual(new Set([4]));
 });

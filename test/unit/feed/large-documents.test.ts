@@ -1,11 +1,12 @@
 /** One large document: whatever is made of it pauses after each 1,000 values, and the outcome is the same. */
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { AFTER } from "../../../src/feed/cursor.ts";
 import type { LiveQuerySpec } from "../../../src/feed/live-query-spec.ts";
 import type { FeedLimits, HistoryOptions } from "../../../src/feed/options.ts";
 import { excludeProjection, includeProjection } from "../../../src/match/projection.ts";
 import type { Commit } from "../../../src/source/change-event.ts";
 import { FRESH, follow, Recorder } from "../../support/recorder.ts";
+import { untilPasses } from "../../support/until-passes.ts";
 import { commitOf, eventOf, FROM, insertOf, settled, specOf, startFeed } from "./feed-parts.ts";
 import { ScriptedReader } from "./scripted-reader.ts";
 
@@ -67,7 +68,7 @@ test.each<[string, Partial<LiveQuerySpec>, object, object]>([
   const { feed, accept, reader, pausesIn } = await startCounting();
   reader.answer = () => [{ _id: 1, ...before }];
   const { sink } = await follow(feed, specOf({}, spec));
-  await vi.waitFor(() => expect(sink.live).toBe(1));
+  await untilPasses(() => expect(sink.live).toBe(1));
   const pauses = await pausesIn(() =>
     accept(commitOf(1, [eventOf({ _id: 1, ...before }, { _id: 1, ...after })])),
   );
@@ -84,7 +85,7 @@ test("documents of one commit are compared with pauses across its events", async
   reader.answer = () => [first];
   const sort = { sort: [["b", 1]], limit: 2, projection: excludeProjection(["a.x"]) } as const;
   const { sink } = await follow(feed, specOf({}, sort));
-  await vi.waitFor(() => expect(sink.live).toBe(1));
+  await untilPasses(() => expect(sink.live).toBe(1));
   // For each event the state before the commit is compared with the one after the event: twice 20 steps for each.
   const commit = commitOf(1, [eventOf(first, second), eventOf(second, third)]);
   expect(await pausesIn(() => accept(commit))).toBeGreaterThanOrEqual(4 * PAUSES);
@@ -101,7 +102,7 @@ test("a resumption pauses while a large document is encoded, and sends what come
   const sinks = [new Recorder(), new Recorder()];
   const pauses = await pausesIn(async () => {
     for (const sink of sinks) await follow(feed, specOf(), sink, resumed);
-    await vi.waitFor(() => expect(sinks.map(({ live }) => live)).toEqual([1, 1]));
+    await untilPasses(() => expect(sinks.map(({ live }) => live)).toEqual([1, 1]));
   });
   expect(pauses).toBeGreaterThanOrEqual(2 * PAUSES);
   for (const { state } of sinks)
@@ -118,7 +119,7 @@ test("a large document that is not kept for the next resumption is sent all the 
   await follow(feed, specOf(), sink, resumed);
   await settled();
   sink.drain();
-  await vi.waitFor(() => expect(sink.live).toBe(1));
+  await untilPasses(() => expect(sink.live).toBe(1));
   expect([...sink.state.values()]).toEqual(documents);
 });
 
@@ -132,7 +133,7 @@ test("a resumption from the oplog pauses while a large document is encoded", asy
   const pauses = await pausesIn(async () => {
     const { started } = await follow(feed, specOf(), sink, resumed);
     expect(started.start).toBe("resumed");
-    await vi.waitFor(() => expect(sink.live).toBe(1));
+    await untilPasses(() => expect(sink.live).toBe(1));
   });
   expect(pauses).toBeGreaterThanOrEqual(PAUSES);
   expect(sink.state.get("2")).toEqual(large(2));
@@ -145,7 +146,7 @@ test("a snapshot pauses while a large document is encoded", async () => {
   const sink = new Recorder();
   const pauses = await pausesIn(async () => {
     await follow(feed, specOf(), sink);
-    await vi.waitFor(() => expect(sink.live).toBe(1));
+    await untilPasses(() => expect(sink.live).toBe(1));
   });
   expect(pauses).toBeGreaterThanOrEqual(PAUSES);
   expect([...sink.state.values()]).toEqual([{ _id: 0 }, large(1), { _id: 2 }]);
@@ -159,7 +160,7 @@ test("a window that waited for the database pauses for the large documents of la
     feed,
     specOf({}, { ...SORTED, projection: includeProjection(["a"]) }),
   );
-  await vi.waitFor(() => expect(sink.live).toBe(1));
+  await untilPasses(() => expect(sink.live).toBe(1));
   let answer = (_documents: readonly object[]) => {};
   reader.answer = () => new Promise((resolve) => (answer = resolve));
   await accept(

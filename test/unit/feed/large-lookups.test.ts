@@ -16,6 +16,7 @@ import { runThrough, type Steps } from "../../../src/match/steps.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 import type { ChangeEvent } from "../../../src/source/change-event.ts";
 import { FRESH, follow, Recorder } from "../../support/recorder.ts";
+import { untilPasses } from "../../support/until-passes.ts";
 import {
   ALWAYS_READ,
   appendTo,
@@ -118,7 +119,7 @@ test("a lookup is read with pauses, and those commits applied that came meanwhil
     return [read];
   };
   const asked = lookups.acquire(ROOMS);
-  await vi.waitFor(() => expect(reader.reads).toHaveLength(1));
+  await untilPasses(() => expect(reader.reads).toHaveLength(1));
   const commit = commitOf(2, [eventOf(read, member(rooms(2)), "members")]);
   runThrough(lookups.apply(appendTo(timeline, commit), () => []));
   answered.resolve();
@@ -200,7 +201,7 @@ test("a resumption with conditional rights pauses while they are traced back", a
   const before = pauses();
   const resumed = { ...FRESH, resumeFrom: { clusterTime: FROM + 1n, within: AFTER } };
   const { started, sink } = await follow(feed, specOf(), new Recorder(), resumed, new Rights(0n, [set]));
-  await vi.waitFor(() => expect(sink.live).toBe(1));
+  await untilPasses(() => expect(sink.live).toBe(1));
   expect([started.start, [...sink.state.values()]]).toEqual(["resumed", [{ _id: 1 }]]);
   expect(pauses() - before).toBeGreaterThanOrEqual(3 * PAUSES);
 });

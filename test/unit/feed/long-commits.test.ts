@@ -1,6 +1,6 @@
 /** One transaction with thousands of small documents: whatever looks at them pauses after some hundreds, and rights change in one turn. */
 import { pino } from "pino";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { UNKNOWN } from "../../../src/feed/change.ts";
 import { Chunk, headOf } from "../../../src/feed/chunk.ts";
 import { AFTER } from "../../../src/feed/cursor.ts";
@@ -16,6 +16,7 @@ import { runThrough, type Steps } from "../../../src/match/steps.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 import type { StreamEvent } from "../../../src/source/change-event.ts";
 import { follow, Recorder } from "../../support/recorder.ts";
+import { untilPasses } from "../../support/until-passes.ts";
 import {
   ALWAYS_READ,
   appendTo,
@@ -302,14 +303,14 @@ test.each([
   await accept(commitOf(1));
   const sink = new Sipper(Number.POSITIVE_INFINITY);
   const { delivery } = await follow(feed, specOf({}), sink);
-  await vi.waitFor(() => expect(delivery.isLive).toBe(true));
+  await untilPasses(() => expect(delivery.isLive).toBe(true));
   sink.left = left;
   sink.sizes.length = 0;
   const events = Array.from({ length: COUNT }, (_, n) => eventOf(null, { _id: n }));
   await accept(commitOf(2, events), commitOf(3, [eventOf(null, { _id: -1 })]));
-  await vi.waitFor(() => expect(delivery.isLive).toBe(true));
+  await untilPasses(() => expect(delivery.isLive).toBe(true));
   await accept(commitOf(4, [eventOf(null, { _id: -2 })]));
-  await vi.waitFor(() => expect(sink.state.size).toBe(COUNT + 2));
+  await untilPasses(() => expect(sink.state.size).toBe(COUNT + 2));
   const added = sink.messages.filter(({ type }) => type === "added");
   expect(added).toHaveLength(COUNT + 2);
   expect(sink.messages.filter(({ type }) => type === "reset")).toEqual([]);

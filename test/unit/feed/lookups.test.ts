@@ -7,6 +7,7 @@ import { FeedLimits } from "../../../src/feed/options.ts";
 import { Slices } from "../../../src/feed/slices.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
+import { untilPasses } from "../../support/until-passes.ts";
 import { ALWAYS_READ, appendTo, commitOf, eventOf, FROM, insertOf, newTimeline } from "./feed-parts.ts";
 import { ScriptedReader } from "./scripted-reader.ts";
 
@@ -61,7 +62,7 @@ test("applies commits that arrive during the read of a set", async () => {
   };
   const asked = lookups.acquire(ROOMS);
   expect(lookups.acquireAtOnce([ROOMS])).toBeNull();
-  await vi.waitFor(() => expect(reader.reads).toHaveLength(1));
+  await untilPasses(() => expect(reader.reads).toHaveLength(1));
   apply(2, [eventOf(member(1, "a"), null, "members"), insertOf(member(2, "b"), "members")]);
   answered.resolve();
   const set = await asked;

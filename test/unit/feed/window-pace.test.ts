@@ -3,6 +3,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { deferred } from "../../../src/feed/deferred.ts";
 import { WorkMeter } from "../../../src/feed/work-meter.ts";
 import { follow } from "../../support/recorder.ts";
+import { untilPasses } from "../../support/until-passes.ts";
 import { commitOf, eventOf, insertOf, settled, specOf, startFeed } from "./feed-parts.ts";
 import { ScriptedReader } from "./scripted-reader.ts";
 
@@ -21,7 +22,7 @@ test("a window that catches up is not charged for the batch that it waits for", 
   reader.answer = () => docs(...Array(50).keys());
   const { feed, accept } = await startFeed(reader, { sliceClock, limits: { commitSliceMs: 0 } });
   const { delivery } = await follow(feed, specOf({}, { sort: [["n", 1]], limit: 2 }));
-  await vi.waitFor(() => expect(delivery.isLive).toBe(true));
+  await untilPasses(() => expect(delivery.isLive).toBe(true));
   charged.length = 0;
   const answered = deferred();
   reader.answer = async () => {

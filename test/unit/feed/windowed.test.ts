@@ -7,6 +7,7 @@ import { deferred } from "../../../src/feed/deferred.ts";
 import { FeedLimits } from "../../../src/feed/options.ts";
 import { UNCONDITIONAL } from "../../../src/feed/rights.ts";
 import { FRESH, follow, Recorder } from "../../support/recorder.ts";
+import { untilPasses } from "../../support/until-passes.ts";
 import { commitOf, epochOf, eventOf, FROM, insertOf, settled, specOf, startFeed } from "./feed-parts.ts";
 import { ScriptedReader } from "./scripted-reader.ts";
 
@@ -68,7 +69,7 @@ test("a window that the database cannot answer for is lost: its followers are re
       [...Array(50).keys()].map((n) => eventOf({ _id: n, n }, null)),
     ),
   );
-  await vi.waitFor(() => expect(sink.live).toBe(2));
+  await untilPasses(() => expect(sink.live).toBe(2));
   expect(sink.messages.slice(1)).toMatchObject([
     { type: "reset", reason: "history-lost" },
     { type: "snapshot" },
@@ -88,7 +89,7 @@ test("a resumption reads the window as it was, and brings it forward by the hist
   for (const key of ["2", "4"]) holding.state.set(key, { _id: Number(key), n: Number(key) });
   holding.order = ["2", "4"];
   const { sink, started } = await follow(feed, SMALLEST, holding, { ...FRESH, resumeFrom });
-  await vi.waitFor(() => expect(sink.live).toBe(1));
+  await untilPasses(() => expect(sink.live).toBe(1));
   expect(started.start).toBe("resumed");
   // The cluster time just before the first commit.
   expect(reader.reads).toMatchObject([{ how: "openAt", at: FROM - 1n }]);
@@ -129,7 +130,7 @@ test("clients that resume together share one read of the past", async () => {
   const all = await Promise.all(
     Array.from({ length: 50 }, () => follow(feed, SMALLEST, new Recorder(), resumed)),
   );
-  await vi.waitFor(() => expect(all.map(({ sink }) => sink.live)).toEqual(all.map(() => 1)));
+  await untilPasses(() => expect(all.map(({ sink }) => sink.live)).toEqual(all.map(() => 1)));
   expect(reader.reads).toMatchObject([{ how: "openAt", at: FROM + 1n }]);
   expect(all.flatMap(({ sink }) => sink.messages)).toEqual([]);
 });
@@ -144,7 +145,7 @@ test("a user without room for the past that it reads is refused alone, and anoth
     follow(feed, SMALLEST, new Recorder(), LIVE, UNCONDITIONAL, accountOf(1_048_576)),
   ]);
   const [poor, rich] = started.map(({ sink }) => sink);
-  await vi.waitFor(() => expect(rich?.live).toBe(1));
+  await untilPasses(() => expect(rich?.live).toBe(1));
   expect(poor?.errors).toMatchObject([
     { code: "too-many-subscriptions", details: { limit: "userWindowBytes" } },
   ]);
@@ -169,9 +170,9 @@ test("a state that another client's snapshot gives meanwhile does not void a res
   await settled();
   await accept(commitOf(2, [insertOf({ _id: 3, n: 3 })]));
   const fresh = await follow(feed, SMALLEST);
-  await vi.waitFor(() => expect(fresh.sink.live).toBe(1));
+  await untilPasses(() => expect(fresh.sink.live).toBe(1));
   answered.resolve();
-  await vi.waitFor(() => expect(resumed.sink.live).toBe(1));
+  await untilPasses(() => expect(resumed.sink.live).toBe(1));
   expect(resumed.sink.messages).toMatchObject([{ type: "removed", _id: 4 }, { type: "added" }]);
   await accept(commitOf(3, [insertOf({ _id: 1, n: 1 })]));
   expect([resumed.sink.order, fresh.sink.order]).toEqual([
@@ -225,7 +226,7 @@ test("one reset of a start without a snapshot is followed by a read at once", as
   reader.answer = () => (reads++ === 0 ? Promise.reject(tooOld()) : docs(2, 4));
   const { feed } = await startFeed(reader);
   const { sink } = await follow(feed, SMALLEST, new Recorder(), LIVE);
-  await vi.waitFor(() => expect(sink.live).toBe(1));
+  await untilPasses(() => expect(sink.live).toBe(1));
   expect([sink.messages.length, sink.errors]).toEqual([1, []]);
 });
 
@@ -238,6 +239,6 @@ test("a reset waits for room, and nothing is sent before it", async () => {
   await settled();
   expect(sink.messages.map(({ type }) => type)).toEqual(["snapshot"]);
   sink.drain();
-  await vi.waitFor(() => expect(sink.live).toBe(2));
+  await untilPasses(() => expect(sink.live).toBe(2));
   expect(sink.messages.map(({ type }) => type)).toEqual(["snapshot", "reset", "snapshot"]);
 });

@@ -1,11 +1,12 @@
 /** The order in which a follower of rule sets works: no attempt to catch up may interfere with a later set. */
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { CommitGate } from "../../../src/feed/commit-gate.ts";
 import { deferred } from "../../../src/feed/deferred.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 import type { Behind, ReadySet } from "../../../src/node/compile-rule-set.ts";
 import { RuleSetFollower, type RuleSetFollowerParts } from "../../../src/node/rule-set-follower.ts";
 import { recordingLog } from "../../support/node.ts";
+import { untilPasses } from "../../support/until-passes.ts";
 import { commitOf, eventOf, FROM } from "../feed/feed-parts.ts";
 import { ScriptedReader } from "../feed/scripted-reader.ts";
 
@@ -114,15 +115,15 @@ test("an attempt for an earlier set that waits while a later one takes effect ch
   const { follower, reader, give, retry, fallBehind, applied, pauses, asked, behind } = start();
   await fallBehind();
   retry();
-  await vi.waitFor(() => expect(asked).toEqual([2]));
+  await untilPasses(() => expect(asked).toEqual([2]));
   const pause = deferred();
   pauses.set(3, pause.promise);
   reader.answer = () => [inForce(3)];
   give(3);
   const preparing = follower.prepare(FROM + 5n);
-  await vi.waitFor(() => expect(applied).toHaveLength(1));
+  await untilPasses(() => expect(applied).toHaveLength(1));
   give(2);
-  await vi.waitFor(() => expect(asked).toEqual([2, 3]));
+  await untilPasses(() => expect(asked).toEqual([2, 3]));
   pause.resolve();
   await preparing;
   await new Promise(setImmediate);
@@ -137,7 +138,7 @@ test("a set is compared with the rules in force only when an attempt that change
   pauses.set(2, pause.promise);
   give(2);
   retry();
-  await vi.waitFor(() => expect(applied).toHaveLength(1));
+  await untilPasses(() => expect(applied).toHaveLength(1));
   const ready = follower.ready([editTo(1, 3)]);
   await new Promise(setImmediate);
   expect(asked).toEqual([2]);
@@ -151,7 +152,7 @@ test("no attempt begins while a commit waits for its set, or has it and was not 
   const { follower, give, retry, fallBehind, asked } = start();
   await fallBehind();
   const ready = follower.ready([editTo(1, 3)]);
-  await vi.waitFor(() => expect(asked).toEqual([3]));
+  await untilPasses(() => expect(asked).toEqual([3]));
   retry();
   give(3);
   await ready;
@@ -178,7 +179,7 @@ test("a node that knows of no set in force reads it again, as of the commits tha
   });
   reader.answer = ({ how }) => (how === "readAt" ? [{ _id: "inForce", set: "two" }] : []);
   retry();
-  await vi.waitFor(() =>
+  await untilPasses(() =>
     expect(behind()).toMatchObject({
       set: 0,
       problem: expect.stringContaining("by hand"),
@@ -187,7 +188,7 @@ test("a node that knows of no set in force reads it again, as of the commits tha
   reader.answer = ({ how }) => (how === "readAt" ? [inForce(2)] : []);
   give(2);
   retry();
-  await vi.waitFor(() => expect(behind()).toBeNull());
+  await untilPasses(() => expect(behind()).toBeNull());
   expect(reader.reads.at(-1)).toMatchObject({ how: "readAt", at: FROM });
   expect(applied).toEqual([[2, FROM]]);
 });

@@ -21,6 +21,7 @@ import {
 } from "../../../src/react/react.ts";
 import { FakeService } from "../../support/fake-service.ts";
 import { added, answerSnapshot } from "../../support/scripted-client.ts";
+import { untilPasses } from "../../support/until-passes.ts";
 
 vi.stubGlobal("IS_REACT_ACT_ENVIRONMENT", true);
 
@@ -133,7 +134,7 @@ test("another query is another subscription; the old one is left", async () => {
   expect(setup.container.textContent).toBe("connecting: ");
   await act(async () => answerSnapshot(setup.service.socket, [{ _id: 2 }], 2));
   expect(setup.container.textContent).toBe("live: 2");
-  await vi.waitFor(() => expect(setup.service.socket.of("unsubscribe").length).toBe(1));
+  await untilPasses(() => expect(setup.service.socket.of("unsubscribe").length).toBe(1));
   expect(setup.service.sockets.length).toBe(1);
 });
 
@@ -142,7 +143,7 @@ test("unmounting ends the subscription, and with the last one the connection", a
   await setup.render(createElement(Orders));
   await goLive(setup, []);
   await setup.render(null);
-  await vi.waitFor(() => expect(setup.service.socket.closedWith).toBe(1000));
+  await untilPasses(() => expect(setup.service.socket.closedWith).toBe(1000));
 });
 
 test("a component that suspends while it renders leaves nothing behind, and is followed once when it is there", async () => {
@@ -301,7 +302,7 @@ test("a component suspends until the first result is there, and not when the con
   await setup.render(withFallback());
   expect(setup.container.textContent).toBe("wait");
   await goLive(setup, []);
-  await vi.waitFor(() => expect(setup.container.textContent).toBe("live: "));
+  await untilPasses(() => expect(setup.container.textContent).toBe("live: "));
   await act(async () => setup.service.socket.drop());
   expect(setup.container.textContent).toBe("offline: ");
   expect(setup.service.socket.of("subscribe").length).toBe(1);
@@ -311,7 +312,7 @@ test("a component that is mounted while the client is offline shows the empty re
   const setup = setUp();
   await setup.render([withFallback({ key: 1 })]);
   await goLive(setup, []);
-  await vi.waitFor(() => expect(setup.container.textContent).toBe("live: "));
+  await untilPasses(() => expect(setup.container.textContent).toBe("live: "));
   await act(async () => setup.service.socket.drop());
   await setup.render([withFallback({ key: 1 }), withFallback({ key: 2 })]);
   // The client may be connecting again already.
@@ -325,11 +326,11 @@ test("a component suspends if the client has dropped the result with which a ser
   await setup.render(withFallback());
   expect(setup.container.textContent).toBe("connecting: ");
   await setup.render(null);
-  await vi.waitFor(() => expect(setup.client.state.status).toBe("idle"));
+  await untilPasses(() => expect(setup.client.state.status).toBe("idle"));
   await setup.render(withFallback());
   expect(setup.container.textContent).toBe("wait");
   await goLive(setup, []);
-  await vi.waitFor(() => expect(setup.container.textContent).toBe("live: "));
+  await untilPasses(() => expect(setup.container.textContent).toBe("live: "));
 });
 
 test("a suspended component that stops throws the reason to the error boundary, and nothing renders on the server", async () => {
@@ -347,7 +348,7 @@ test("a suspended component that stops throws the reason to the error boundary, 
     const { id } = setup.service.socket.last("subscribe");
     setup.service.socket.tell({ type: "error", id, code: "forbidden", message: "not yours", retry: "never" });
   });
-  await vi.waitFor(() => expect(setup.container.textContent).toBe("not yours"));
+  await untilPasses(() => expect(setup.container.textContent).toBe("not yours"));
 });
 
 test("an optimistic write is shown at once, counted until it is settled, and its error is reported", async () => {

@@ -9,6 +9,7 @@ import type { Start } from "../../../src/protocol/messages.ts";
 import { SinkOptions } from "../../../src/sinks/options.ts";
 import { followSink, type SinkFollowerParts } from "../../../src/sinks/sink-follower.ts";
 import type { SinkTransport } from "../../../src/sinks/sink-transport.ts";
+import { untilPasses } from "../../support/until-passes.ts";
 
 const OPTIONS = {
   collection: "orders",
@@ -93,7 +94,7 @@ test("keeps one listener however often the stream advances before it is ready", 
     end.signal,
   );
   for (let advance = 1; advance <= 20; advance++) {
-    await vi.waitFor(() => expect(asked).toHaveBeenCalledTimes(advance), { interval: 1 });
+    await untilPasses(() => expect(asked).toHaveBeenCalledTimes(advance), { interval: 1 });
     expect(getEventListeners(end.signal, "abort").length).toBe(1);
     advances.announce();
   }

@@ -1,11 +1,12 @@
 // @vitest-environment happy-dom
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { createApp, defineComponent, h, nextTick, type Ref, ref } from "vue";
 import { createClient } from "../../../src/client/client.ts";
 import { usePresence } from "../../../src/vue/presence.ts";
 import { tidewire } from "../../../src/vue/vue.ts";
 import { FakeService } from "../../support/fake-service.ts";
 import { answerSnapshot } from "../../support/scripted-client.ts";
+import { untilPasses } from "../../support/until-passes.ts";
 
 const { document } = globalThis as unknown as {
   document: { createElement(name: string): { textContent: string } };
@@ -35,7 +36,7 @@ async function mount(room: Ref<string | null>, data: Ref<object | undefined>) {
     app.unmount();
     client.close();
   });
-  await vi.waitFor(() => service.socket);
+  await untilPasses(() => service.socket);
   service.socket.welcome();
   const sent = () =>
     service.socket.sent.flatMap((message) =>
@@ -51,14 +52,14 @@ test("is in the room while it is mounted, sends data that differ, and changes ro
   const { service, app, container, sent } = await mount(room, data);
   answerSnapshot(service.socket, [{ _id: "1", room: "r1", user: "ada", data: null, since: "" }]);
   service.socket.tell({ type: "entered", id: service.socket.last("enter").id });
-  await vi.waitFor(() => expect(container.textContent).toBe("present  ada"));
+  await untilPasses(() => expect(container.textContent).toBe("present  ada"));
   data.value = { mood: "bad" };
   await nextTick();
   expect(service.socket.last("enter")).toMatchObject({ room: "r1", data: { mood: "bad" } });
   room.value = "r2";
-  await vi.waitFor(() => expect(sent()).toEqual(["enter r1", "enter r1", "enter r2", "leave"]));
+  await untilPasses(() => expect(sent()).toEqual(["enter r1", "enter r1", "enter r2", "leave"]));
   app.unmount();
-  await vi.waitFor(() => expect(sent().at(-1)).toBe("leave"));
+  await untilPasses(() => expect(sent().at(-1)).toBe("leave"));
 });
 
 test("shows why the room is closed to it, and enters none for nothing", async () => {
@@ -66,7 +67,7 @@ test("shows why the room is closed to it, and enters none for nothing", async ()
   const { service, container, sent } = await mount(room, data);
   const { id } = service.socket.last("enter");
   service.socket.tell({ type: "error", id, code: "forbidden", message: "no", retry: "never" });
-  await vi.waitFor(() => expect(container.textContent).toBe("left forbidden "));
+  await untilPasses(() => expect(container.textContent).toBe("left forbidden "));
   room.value = null;
   await nextTick();
   expect(sent()).toEqual(["enter r1"]);

@@ -1,5 +1,5 @@
 // @vitest-environment happy-dom
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { createApp, createSSRApp, defineComponent, effectScope, h, nextTick, ref } from "vue";
 import { renderToString } from "vue/server-renderer";
 import { createClient } from "../../../src/client/client.ts";
@@ -8,6 +8,7 @@ import { useOptimisticWrite } from "../../../src/vue/optimistic.ts";
 import { tidewire, useConnection, useLiveQuery, useTidewire } from "../../../src/vue/vue.ts";
 import { FakeService } from "../../support/fake-service.ts";
 import { added, answerSnapshot } from "../../support/scripted-client.ts";
+import { untilPasses } from "../../support/until-passes.ts";
 
 const { document } = globalThis as unknown as {
   document: { createElement(name: string): { textContent: string } };
@@ -31,7 +32,7 @@ function setUp() {
 }
 
 /** A token is asked for before the socket is opened. */
-const opened = (service: FakeService) => vi.waitFor(() => service.socket);
+const opened = (service: FakeService) => untilPasses(() => service.socket);
 
 const Orders = defineComponent({
   props: { a: { type: Number, default: 1 } },
@@ -65,7 +66,7 @@ test("shows a live query and its changes, over one connection and one subscripti
   await nextTick();
   expect(container.textContent).toBe("live: 1 live: 1 ");
   service.socket.tell(added(2, "c2"));
-  await vi.waitFor(() => expect(container.textContent).toBe("live: 1,2 live: 1,2 "));
+  await untilPasses(() => expect(container.textContent).toBe("live: 1,2 live: 1,2 "));
   expect(service.socket.sent.map(({ type }) => type)).toEqual(["hello", "subscribe"]);
 });
 
@@ -81,14 +82,14 @@ test("follows another query when what it depends on changes, and leaves the old 
   answerSnapshot(service.socket, [{ _id: 2 }], 2);
   await nextTick();
   expect(container.textContent).toBe("live: 2 live: 2 ");
-  await vi.waitFor(() => expect(service.socket.of("unsubscribe").length).toBe(1));
+  await untilPasses(() => expect(service.socket.of("unsubscribe").length).toBe(1));
 });
 
 test("unmounting ends it", async () => {
   const { service, app } = await mount();
   service.socket.welcome();
   app.unmount();
-  await vi.waitFor(() => expect(service.socket.closedWith).toBe(1000));
+  await untilPasses(() => expect(service.socket.closedWith).toBe(1000));
 });
 
 test("works in an effect scope without a component, and ends with it", async () => {
@@ -100,7 +101,7 @@ test("works in an effect scope without a component, and ends with it", async () 
   answerSnapshot(service.socket, [{ _id: 1 }]);
   expect([state?.status.value, state?.data.value]).toEqual(["live", [{ _id: 1 }]]);
   scope.stop();
-  await vi.waitFor(() => expect(service.socket.closedWith).toBe(1000));
+  await untilPasses(() => expect(service.socket.closedWith).toBe(1000));
 });
 
 test("keeps documents the objects they are: nothing is made reactive inside", async () => {
@@ -149,7 +150,7 @@ test("a scope follows a count", async () => {
   await opened(service);
   service.socket.welcome();
   answerSnapshot(service.socket, [{ _id: null, count: 4 }]);
-  await vi.waitFor(() => expect(live?.data.value[0]?.count).toBe(4));
+  await untilPasses(() => expect(live?.data.value[0]?.count).toBe(4));
 });
 
 test("a derived value changes only when it is another one", async () => {
@@ -170,10 +171,10 @@ test("a derived value changes only when it is another one", async () => {
   const before = odd.value;
   expect(before).toEqual([1]);
   service.socket.tell(added(2, "c2"));
-  await vi.waitFor(() => expect(query.getState().data.length).toBe(2));
+  await untilPasses(() => expect(query.getState().data.length).toBe(2));
   expect(odd.value).toBe(before);
   service.socket.tell(added(3, "c3"));
-  await vi.waitFor(() => expect(odd.value).toEqual([1, 3]));
+  await untilPasses(() => expect(odd.value).toEqual([1, 3]));
 });
 
 test("shows the state of the connection", async () => {
@@ -189,9 +190,9 @@ test("shows the state of the connection", async () => {
   onTestFinished(() => app.unmount());
   await opened(service);
   service.socket.welcome();
-  await vi.waitFor(() => expect(container.textContent).toMatch(/^connected /));
+  await untilPasses(() => expect(container.textContent).toMatch(/^connected /));
   service.socket.drop();
-  await vi.waitFor(() => expect(container.textContent).toMatch(/^(?:offline|connecting) .*unavailable/));
+  await untilPasses(() => expect(container.textContent).toMatch(/^(?:offline|connecting) .*unavailable/));
 });
 
 test("an optimistic write is shown at once, counted until it is settled, and its error is reported", async () => {
@@ -232,6 +233,6 @@ test("a list grows by pages, and begins again with another query", async () => {
   a.value = 2;
   await nextTick();
   answerSnapshot(service.socket, [], 2);
-  await vi.waitFor(() => expect(list.status.value).toBe("live"));
+  await untilPasses(() => expect(list.status.value).toBe("live"));
   expect([list.data.value, list.hasMore.value, list.isLoadingMore.value]).toEqual([[], false, false]);
 });
