@@ -5,8 +5,8 @@
 Each line names the query by its number, `q`. Whenever a loop has caught up, the program compares the result of its changes
 with `query.documents`, and prints a difference as {"type": "complaint"}, and the order of a sorted result as
 {"type": "order"}. The token is that of TIDEWIRE_TOKEN, or one of `tokenSeconds` signed with
-TIDEWIRE_JWT_SECRET. With `holdAt` the loop stops reading after so many changes until the file `until` exists; with `blocks` it
-stops the whole event loop as well.
+TIDEWIRE_JWT_SECRET. With `holdAt` the loop stops reading after so many changes until the file `until` exists, and prints
+{"type": "full"} once more changes wait than the client keeps; with `blocks` it stops the whole event loop as well.
 """
 
 import asyncio
@@ -109,10 +109,21 @@ class Following:
             self.write("order", ids=[document["_id"] for document in documents])
 
 
+def has_overflowed(changes: tidewire.Changes) -> bool:
+    queue = changes._queue
+    return queue.is_full or any(
+        isinstance(change, Snapshot) and change.reason == "lagged" for change in queue._waiting
+    )
+
+
 async def hold(query: tidewire.Query, changes: tidewire.Changes) -> None:
     until = Path(OPTIONS["until"])
     write("holding", rss=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    is_full = False
     while not until.exists():
+        if not is_full and has_overflowed(changes):
+            is_full = True
+            write("full")
         if OPTIONS.get("blocks"):
             time.sleep(0.02)
         else:

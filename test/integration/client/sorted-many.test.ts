@@ -28,6 +28,8 @@ test.each([
     auth: { anonymous: true },
     // Without images the documents of each event are read, which takes a busy machine longer than a fence waits by default.
     limits: { fenceTimeout: "2m" },
+    // Without a history, a client that reads more slowly than the service sends is reset.
+    history: { window: "5m" },
   });
   const rows = db.collection<Row>("rows");
   await rows.insertMany(Array.from({ length: COUNT }, (_, n) => ({ _id: n, n: 1 + ((n * 7_919) % COUNT) })));
