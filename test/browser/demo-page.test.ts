@@ -190,7 +190,9 @@ test.skipIf(isBrowserMissing)("lights a preset only while its rules are in force
 
 const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 
+/** The faults that axe finds, once no colour is on its way to another one. */
 async function violations(page: Page): Promise<string[]> {
+  await expect.poll(() => page.evaluate<number>("document.getAnimations().length"), PATIENCE).toBe(0);
   const results = await page.evaluate<AxeResults>("axe.run()");
   return results.violations.map(
     ({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" ")}`,
@@ -221,7 +223,9 @@ test.skipIf(isBrowserMissing)(
     for (const _ of ["kill", "board of Ada", "cut"]) await page.keyboard.press("Tab");
     await page.keyboard.press("Enter");
     await standing(page, "Ada", "disconnected");
-    expect(await page.getByRole("status").first().textContent()).toBe("Ada is disconnected");
+    await expect
+      .poll(() => page.getByRole("status").first().textContent(), PATIENCE)
+      .toBe("Ada is disconnected");
     await page.keyboard.press("Space");
     await standing(page, "Ada", "live");
 

@@ -15,7 +15,7 @@ import type { Claims, Driver, Reader, ReaderOptions, Request } from "./scenario.
 import type { SharedService } from "./shared-service.ts";
 
 type Now = () => Promise<Timestamp>;
-const TIMEOUT_MS = 20_000;
+const TIMEOUT_MS = 60_000;
 const OF_THE_CONNECTION = new Set(["welcome", "watermark"]);
 
 const headersFor = async (claims: Claims): Promise<Record<string, string>> =>

@@ -145,7 +145,7 @@ export const briefly = (messages: readonly Received[]) => messages.map(brief);
 const POLL_MS = 10;
 
 /** Asks again until it holds. (`expect.poll` needs to know its test, which it does not in concurrent tests.) */
-export async function eventually(holds: () => boolean, what: string, timeoutMs = 20_000): Promise<void> {
+export async function eventually(holds: () => boolean, what: string, timeoutMs = 60_000): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (!holds()) {
     assert(Date.now() < deadline, `not within ${timeoutMs} ms: ${what}`);

@@ -164,7 +164,7 @@ test.for([
       );
       // Some leave in the middle, and come back later.
       const away = followed.filter((_, index) => index % 3 === 0);
-      await expect.poll(() => away.every(({ delivery }) => delivery.isLive), { timeout: 20_000 }).toBe(true);
+      await expect.poll(() => away.every(({ delivery }) => delivery.isLive), { timeout: 60_000 }).toBe(true);
       const left = away.map((one) => {
         feed.unsubscribe(one.delivery);
         return { one, cursor: one.sink.cursor };
@@ -182,7 +182,7 @@ test.for([
       const { operationTime } = await client.db("admin").command({ ping: 1 });
       await feed.timeline.reached(operationTime.toBigInt(), 20_000);
       await expect
-        .poll(() => followed.every(({ delivery }) => delivery.isLive), { timeout: 20_000 })
+        .poll(() => followed.every(({ delivery }) => delivery.isLive), { timeout: 60_000 })
         .toBe(true);
       for (const { filter, aggregate, sink, at, delivery } of followed) {
         const where = `seed ${seed}, round ${round}: ${JSON.stringify({ filter, aggregate })}`;

@@ -15,7 +15,7 @@ import { answerOf, dial, envelope, FENCE, FOLLOW, post, untilClosed } from "../.
 import { signToken, startTestService, type TestServiceOptions } from "../../support/service.ts";
 
 const collections = { notes: { rules: [{ name: "owner", filter: { owner: "%%user.sub" } }] } };
-const PATIENCE = { timeout: 20_000, interval: 50 };
+const PATIENCE = { timeout: 60_000, interval: 50 };
 
 const start = (options: Partial<TestServiceOptions> = {}) =>
   startTestService({ collections, ...options, server: { grpc: { port: 0 }, ...options.server } });

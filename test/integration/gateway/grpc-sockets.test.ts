@@ -8,7 +8,7 @@ import { ERROR, FRAME, RawHttp2 } from "../../support/raw-http2.ts";
 import { signToken, startTestService, type TestServiceOptions } from "../../support/service.ts";
 
 const collections = { notes: { rules: [{ name: "owner", filter: { owner: "%%user.sub" } }] } };
-const PATIENCE = { timeout: 20_000, interval: 50 };
+const PATIENCE = { timeout: 60_000, interval: 50 };
 
 const start = (options: Partial<TestServiceOptions> = {}) =>
   startTestService({ collections, ...options, server: { grpc: { port: 0 }, ...options.server } });

@@ -8,7 +8,7 @@ import { signToken, startTestService, type TestServiceOptions, toConfig } from "
 
 const collections = { notes: { rules: [{ name: "owner", filter: { owner: "%%user.sub" } }] } };
 
-const PATIENCE = { timeout: 20_000, interval: 50 };
+const PATIENCE = { timeout: 60_000, interval: 50 };
 
 interface Note {
   readonly _id?: number;

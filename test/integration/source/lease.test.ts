@@ -74,7 +74,8 @@ test("a lease whose holder is killed passes to another process, which continues 
     await program.stop();
     ({ program, fence } = await holders.holder(fence));
   }
-  expect(fence).toBe(3);
+  // A busy machine may also stop a holder for longer than its term.
+  expect(fence).toBeGreaterThanOrEqual(3);
   await holders.judge();
 });
 
@@ -87,8 +88,8 @@ test("a holder that was frozen for longer than its term stops before it saves an
   const second = await holders.holder(first.fence);
   expect(second.program).not.toBe(first.program);
   first.program.signal("SIGCONT");
-  const end = () => linesOf([first.program]).find(({ type }) => type === "ended");
-  await expect.poll(end, PATIENCE).toMatchObject({ fence: first.fence });
+  const isEnd = ({ type, fence }: Line) => type === "ended" && fence === first.fence;
+  await expect.poll(() => linesOf([first.program]).some(isEnd), PATIENCE).toBe(true);
   // A save that MongoDB had confirmed before the process was frozen may still be reported.
   const late = linesOf([first.program]).slice(linesBefore);
   expect(late.filter(({ type }) => type === "saved").length).toBeLessThanOrEqual(1);
@@ -102,8 +103,8 @@ test("a holder that stops releases the lease, and another process takes it long 
   holders.start();
   program.signal("SIGTERM");
   await holders.holder(fence);
-  const [ended] = linesOf([program]).filter(({ type }) => type === "ended");
-  expect(ended).toMatchObject({ reason: "released" });
+  const ended = () => linesOf([program]).filter(({ type }) => type === "ended");
+  await expect.poll(() => ended().at(-1), PATIENCE).toMatchObject({ reason: "released" });
   await holders.judge();
 });
 
@@ -132,11 +133,12 @@ const held = async ({ term }: { term: Promise<LeaseTerm | null> }): Promise<Leas
 
 test("a holder keeps its lease for many terms, and a candidate that is stopped gets none", async () => {
   const database = await testDatabase();
-  // A busy machine delays a renewal by half a second.
-  const first = await held(candidate(database, "a", { ttlMs: 1_500 }));
-  const second = candidate(database, "b", { ttlMs: 1_500 });
+  // A busy machine delays a renewal by seconds.
+  const ttlMs = 6_000;
+  const first = await held(candidate(database, "a", { ttlMs }));
+  const second = candidate(database, "b", { ttlMs });
   const leases = database.db.collection<{ renewals: number }>("leases");
-  await expect.poll(async () => (await leases.findOne())?.renewals, PATIENCE).toBeGreaterThan(12);
+  await expect.poll(async () => (await leases.findOne())?.renewals, PATIENCE).toBeGreaterThan(9);
   expect(first.isHeld).toBe(true);
   expect(first.fence).toBe(1n);
   second.stop();
