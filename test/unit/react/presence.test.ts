@@ -8,6 +8,7 @@ import { usePresence } from "../../../src/react/presence.ts";
 import { TidewireProvider } from "../../../src/react/react.ts";
 import { FakeService } from "../../support/fake-service.ts";
 import { answerSnapshot } from "../../support/scripted-client.ts";
+import { untilPasses } from "../../support/until-passes.ts";
 
 vi.stubGlobal("IS_REACT_ACT_ENVIRONMENT", true);
 
@@ -57,18 +58,14 @@ async function enterRoom({ service }: { service: FakeService }) {
     service.socket.tell({ type: "entered", id: service.socket.last("enter").id });
   });
 }
-const soon = () => act(async () => void (await new Promise((resolve) => setTimeout(resolve, 20))));
-
 test("is in the room while it is mounted, once, also in strict mode, and shows everybody", async () => {
   const setup = setUp();
   await setup.render(createElement(StrictMode, null, createElement(Room, { room: "r1" })));
   await enterRoom(setup);
-  await soon();
-  expect(setup.container.textContent).toBe("present  ada");
+  await untilPasses(() => expect(setup.container.textContent).toBe("present  ada"));
   expect(setup.sent()).toEqual(["enter r1"]);
   await setup.unmount();
-  await soon();
-  expect(setup.sent()).toEqual(["enter r1", "leave"]);
+  await untilPasses(() => expect(setup.sent()).toEqual(["enter r1", "leave"]));
 });
 
 test("sends other data when they differ, and changes rooms", async () => {
@@ -80,11 +77,9 @@ test("sends other data when they differ, and changes rooms", async () => {
   await setup.render(createElement(Room, { room: "r1", mood: "bad" }));
   expect(setup.service.socket.last("enter").data).toEqual({ mood: "bad" });
   await setup.render(createElement(Room, { room: "r2", mood: "bad" }));
-  await soon();
-  expect(setup.sent()).toEqual(["enter r1", "enter r1", "enter r2", "leave"]);
+  await untilPasses(() => expect(setup.sent()).toEqual(["enter r1", "enter r1", "enter r2", "leave"]));
   await setup.render(createElement(Room, { room: null }));
-  await soon();
-  expect(setup.sent().at(-1)).toBe("leave");
+  await untilPasses(() => expect(setup.sent().slice(4)).toEqual(["leave"]));
 });
 
 test("shows why the room is closed to it", async () => {
