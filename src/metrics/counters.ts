@@ -38,7 +38,11 @@ export const COUNTERS = {
     "Bytes that this node appended to the shared tail.",
     [],
   ],
-  checkpoints: ["tidewire_checkpoints_total", "Checkpoints saved by this process, or found saved by another one.", []],
+  checkpoints: [
+    "tidewire_checkpoints_total",
+    "Checkpoints saved by this process, or found saved by another one.",
+    [],
+  ],
   checkpointErrors: ["tidewire_checkpoint_errors_total", "Checkpoints that could not be saved.", []],
   imagesMissing: [
     "tidewire_images_missing_total",
