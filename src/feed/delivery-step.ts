@@ -29,15 +29,19 @@ export class DeliveryStep {
 
   /**
    * Writes a chunk, and waits for room.
+   * @param clusterTime The time of its data, for which `mayShow` has been asked. The rights may depend on lookups only since
+   *   then, and a lookup may withdraw them up to that time.
    * @returns `false` if the connection has ended, or the step is no longer current: data that the client may not see
    *   any more must not be written when there is room at last.
    */
-  async write(chunk: Chunk): Promise<boolean> {
-    const { sink } = this.context;
-    while (!sink.write(chunk)) {
-      if (!(await sink.room(chunk.size)) || !this.isCurrent()) return false;
+  async write(chunk: Chunk, clusterTime = 0n): Promise<boolean> {
+    const { parts, rights, sink } = this.context;
+    for (;;) {
+      if (parts.timeline.settledTime < clusterTime && rights.isConditional) {
+        if (!(await this.streamReaches(clusterTime))) return false;
+      } else if (sink.write(chunk)) return true;
+      else if (!(await sink.room(chunk.size)) || !this.isCurrent()) return false;
     }
-    return true;
   }
 
   /**

@@ -58,7 +58,7 @@ async function sendReading(step: DeliveryStep, reading: SnapshotReading): Promis
       await reading.compress(batch, sink.compression);
       if (!step.isCurrent()) return "abandoned";
     }
-    if (!(await step.write(batch))) return "abandoned";
+    if (!(await step.write(batch, reading.clusterTime))) return "abandoned";
   }
   // Commits up to the time of the snapshot are contained in it.
   if (!(await step.streamReaches(reading.clusterTime))) return "abandoned";
@@ -158,7 +158,7 @@ async function copyFromOplog(step: DeliveryStep, read: OplogRead): Promise<Sent 
     const last = fresh.at(-1)?.commit.clusterTime;
     if (last !== undefined && !(await step.mayShow(last))) return "abandoned";
     for (const chunk of await slices.through(toChunks(messages))) {
-      if (!(await step.write(chunk)) || !step.isCurrent()) return "abandoned";
+      if (!(await step.write(chunk, last)) || !step.isCurrent()) return "abandoned";
     }
     const located = await step.untilAvailable(() => timeline.locate(batch.until));
     if (located === null || !step.isCurrent()) return "abandoned";

@@ -9,11 +9,16 @@ import type { History, HistoryEntry } from "./history.ts";
 import type { LookupSet } from "./lookup-set.ts";
 import { isLong } from "./pieces.ts";
 
+/** Has the lookups on which rights depend. */
+interface LookupSets {
+  readonly sets: readonly LookupSet[];
+}
+
 /** The time since which a user may see the result of a live query, and the lookups on which that depends. */
 export class Rights {
   readonly #grantedAt: bigint;
   #heldSince: bigint;
-  readonly sets: readonly LookupSet[];
+  #holder: LookupSets;
 
   /**
    * @param grantedAt The cluster time since which the rules grant the rights. If a change of rights has led here, the
@@ -25,7 +30,20 @@ export class Rights {
   constructor(grantedAt: bigint, sets: readonly LookupSet[], heldSince = 0n) {
     this.#grantedAt = grantedAt;
     this.#heldSince = heldSince;
-    this.sets = sets;
+    this.#holder = { sets };
+  }
+
+  /** The lookups on which the rights depend now. */
+  get sets(): readonly LookupSet[] {
+    return this.#holder.sets;
+  }
+
+  /**
+   * Subscriptions that join and leave, edits of the rules and steps of `%%now` change the lookups while a result is followed. From
+   * now on each question is answered by the lookups of that moment.
+   */
+  followSets(holder: LookupSets): void {
+    this.#holder = holder;
   }
 
   /**

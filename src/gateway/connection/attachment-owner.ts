@@ -3,6 +3,7 @@
  * reading messages, and lets tests build one without a transport.
  */
 import type { Identity } from "../../auth/verify-token.ts";
+import type { LookupSet } from "../../feed/lookup-set.ts";
 import type { SmallSet } from "../../feed/small-set.ts";
 import type { Fault } from "../../metrics/guard.ts";
 import type { ServerMessage } from "../../protocol/messages.ts";
@@ -22,6 +23,9 @@ export interface AttachmentOwner {
   readonly subscriptions: {
     numberFor(key: string): number;
     snapshotTurn(): Promise<() => void>;
+    servedBy(attachment: { readonly ids: Ids }): readonly {
+      readonly lookups: { readonly sets: readonly LookupSet[] };
+    }[];
     readonly changes: { notify(): void };
   };
   readonly progress: { becameLive(afterCatchUp: boolean): void };

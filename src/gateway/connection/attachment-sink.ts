@@ -3,6 +3,7 @@
  * it refuses everything.
  */
 import type { Chunk } from "../../feed/chunk.ts";
+import type { LookupSet } from "../../feed/lookup-set.ts";
 import type { SharedCompression } from "../../feed/shared-compression.ts";
 import type { Sink } from "../../feed/sink.ts";
 import { noteFault } from "../../metrics/guard.ts";
@@ -31,6 +32,14 @@ export class AttachmentSink implements Sink {
 
   get mode(): ValueMode {
     return this.attachment.connection.login.values;
+  }
+
+  /** The lookups on which the rights of its subscriptions depend. Equal live queries may follow from different lookups. */
+  get sets(): readonly LookupSet[] {
+    const { connection } = this.attachment;
+    return [
+      ...new Set(connection.subscriptions.servedBy(this.attachment).flatMap(({ lookups }) => lookups.sets)),
+    ];
   }
 
   get compression(): SharedCompression | null {

@@ -59,6 +59,7 @@ export class Attachment {
   ): Attachment {
     const attachment = new Attachment(connection, query, wantsSnapshot);
     const sink = new AttachmentSink(attachment);
+    rights.followSets(sink);
     const { account } = connection.login;
     attachment.#delivery = connection.context.feed.subscribe(query, sink, { wantsSnapshot, rights, account });
     return attachment;

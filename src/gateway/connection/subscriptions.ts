@@ -147,10 +147,23 @@ export class Subscriptions implements Iterable<Subscription> {
   /** Silences a subscription. Nothing is sent for it until another attachment serves it. */
   release({ id, attachment }: Pick<Subscription, "id" | "attachment">): void {
     attachment.leave(id);
-    if (attachment.ids.size > 0) return;
+    if (attachment.ids.size > 0) {
+      this.#voidUnproven(attachment);
+      return;
+    }
     const { key } = attachment.query;
     if (this.#attachments.get(key) === attachment) this.#attachments.delete(key);
     attachment.detach();
+  }
+
+  /**
+   * The rights of the subscription that made an attachment decide how it starts. Until it is live, subscriptions with other
+   * rights may receive data from before they had them as long as that one stays, and not after it has left.
+   */
+  #voidUnproven(attachment: Attachment): void {
+    const { delivery, query } = attachment;
+    if (attachment.isDetached || delivery.phase === "live") return;
+    if (this.servedBy(attachment).every((other) => other.query.grant !== query.grant)) delivery.startOver();
   }
 
   /** Ends a subscription. Its attachment ends with the last one. */

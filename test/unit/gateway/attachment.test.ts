@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { Chunk, headOf } from "../../../src/feed/chunk.ts";
+import { Rights } from "../../../src/feed/rights.ts";
 import type { Sink } from "../../../src/feed/sink.ts";
 import { sendTickets } from "../../../src/gateway/connection/answers.ts";
 import { Attachment } from "../../../src/gateway/connection/attachment.ts";
@@ -47,7 +48,7 @@ function attach() {
     subscriptions: { numberFor: () => 7, changes: { notify: () => counts.notified++ } },
     send: (message: ServerMessage) => sent.push(message),
   } as unknown as AttachmentOwner;
-  const attachment = Attachment.attach(owner, { key: "k" } as EffectiveQuery, true, {} as never);
+  const attachment = Attachment.attach(owner, { key: "k" } as EffectiveQuery, true, new Rights(0n, []));
   attachment.join("a");
   attachment.join("b");
   const [sink] = sinks as [Sink];

@@ -1,6 +1,7 @@
 import { beforeEach, expect, test, vi } from "vitest";
 import { SubscriptionCharge } from "../../../src/feed/account.ts";
 import type { Feed } from "../../../src/feed/feed.ts";
+import { Rights } from "../../../src/feed/rights.ts";
 import { Attachment } from "../../../src/gateway/connection/attachment.ts";
 import type { AttachmentOwner } from "../../../src/gateway/connection/attachment-owner.ts";
 import type { HeldLookups } from "../../../src/gateway/connection/held-lookups.ts";
@@ -66,7 +67,7 @@ function connect() {
   } as unknown as AttachmentOwner;
   const attach = (key: string) => {
     const query = { key } as EffectiveQuery;
-    const attachment = Attachment.attach(owner, query, true, {} as never);
+    const attachment = Attachment.attach(owner, query, true, new Rights(0n, []));
     subscriptions.follow(attachment);
     return attachment;
   };
