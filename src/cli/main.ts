@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { createInterface } from "node:readline/promises";
 import { StartupError } from "../source/startup-error.ts";
+import { withVisibleControls } from "../terminal/visible-controls.ts";
 import { withEnvFile } from "./env-file.ts";
 import { runCli } from "./run-cli.ts";
 
@@ -32,8 +33,8 @@ function environment(command: string | undefined): NodeJS.ProcessEnv {
 
 const argv = process.argv.slice(2);
 process.exitCode = await runCli(argv, {
-  out: (text) => process.stdout.write(`${text}\n`),
-  err: (text) => process.stderr.write(`${text}\n`),
+  out: (text) => process.stdout.write(`${withVisibleControls(text)}\n`),
+  err: (text) => process.stderr.write(`${withVisibleControls(text)}\n`),
   env: environment(argv[0]),
   now: () => Date.now(),
   terminal: process.stdout.isTTY === true,

@@ -35,7 +35,7 @@ export type { FindOptions, Query } from "./query.ts";
 export type { ReconnectOptions } from "./reconnect.ts";
 export type { ConnectionState } from "./session-options.ts";
 export type { Status } from "./status.ts";
-export { indexedDbStore, memoryStore } from "./stores.ts";
+export { type ClearableStore, indexedDbStore, memoryStore } from "./stores.ts";
 export type { TokenProvider } from "./tokens.ts";
 export type { TransportKind, WebSocketConstructor, WebSocketLike } from "./transport.ts";
 export type {

@@ -21,6 +21,7 @@ interface ObjectStore {
   get(key: string): Request<Saved | undefined>;
   put(value: Saved, key: string): Request<unknown>;
   delete(key: string): Request<unknown>;
+  clear(): Request<unknown>;
 }
 interface Database {
   createObjectStore(name: string): ObjectStore;
@@ -28,6 +29,12 @@ interface Database {
 }
 interface Factory {
   open(name: string): Request<Database>;
+}
+
+/** A store that can forget all results at once. */
+export interface ClearableStore extends Store {
+  /** Removes the results of all scopes, for example at a logout, after the client was closed. */
+  clear(): Promise<void>;
 }
 
 const STORE = "results";
@@ -42,7 +49,7 @@ const settled = <T>(request: Request<T>): Promise<T> =>
  * Keeps results in the browser's IndexedDB, so that a reloaded page continues from them.
  * @param name The name of the database.
  */
-export function indexedDbStore(name = "tidewire"): Store {
+export function indexedDbStore(name = "tidewire"): ClearableStore {
   let opened: Promise<Database> | undefined;
   const open = () => {
     const { indexedDB } = globalThis as { indexedDB?: Factory }; // other runtimes have none
@@ -62,5 +69,6 @@ export function indexedDbStore(name = "tidewire"): Store {
     load: (key) => run("readonly", (store) => store.get(key)),
     save: async (key, saved) => void (await run("readwrite", (store) => store.put(saved, key))),
     remove: async (key) => void (await run("readwrite", (store) => store.delete(key))),
+    clear: async () => void (await run("readwrite", (store) => store.clear())),
   };
 }

@@ -1,12 +1,14 @@
 import type { ConfigProblem, ConfigText, Path } from "./config-text.ts";
+import { plainLogins } from "./plain-logins.ts";
 
 /** A single `%` in the place of the `%%` that begins a placeholder. */
 const HALF_PLACEHOLDER = /^%(?:(?:oid|date|words):)?(?:user|lookup|now)(?:$|[.[])/;
 const DATE = /^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?$/;
 
-/** The conditions of rules that are valid and can hardly do what they say. */
+/** The conditions of rules that are valid and can hardly do what they say, and logins that anyone on the network can read. */
 export function warningsOf(source: ConfigText): ConfigProblem[] {
-  return [...warnings(source, source.value, [])];
+  const logins = [...plainLogins(source.value)].map(({ path, message }) => source.problem(path, message));
+  return [...warnings(source, source.value, []), ...logins];
 }
 
 const isCondition = (path: Path) =>

@@ -24,9 +24,14 @@ export function loggedError(error: unknown): unknown {
 
 function withoutDocuments(shown: SerializedError, depth: number): Record<string, unknown> {
   const entries = Object.entries(shown).filter(([name]) => !DOCUMENTS.has(name));
-  return Object.fromEntries(
-    entries.map(([name, value]) => [name, isShownError(value) ? inner(value, depth) : value]),
-  );
+  return Object.fromEntries(entries.map(([name, value]) => [name, shownPart(value, depth)]));
+}
+
+/** A property of an error. Some errors have a list of others. */
+function shownPart(value: unknown, depth: number): unknown {
+  if (Array.isArray(value)) return value.map((item) => shownPart(item, depth));
+  if (value instanceof Error) return inner(pino.stdSerializers.err(value), depth);
+  return isShownError(value) ? inner(value, depth) : value;
 }
 
 const inner = (shown: SerializedError, depth: number): unknown =>

@@ -162,6 +162,30 @@ test.skipIf(skipped).each(BALANCERS)(
 );
 
 test.skipIf(skipped).each(BALANCERS)(
+  "%s answers no request in plain text, and sends none to a node",
+  async (_name, start) => {
+    const { balancer } = await startBehind(start);
+    const authorization = `Bearer ${await signToken({ sub: "u1" })}`;
+    const url = (base: string) => urlOf(base, "/v1/poll", { collection: "items", wait: 0 });
+    const statusOf = async (base: string) =>
+      (await fetch(url(base), { headers: { authorization }, redirect: "manual" })).status;
+    expect(await statusOf(balancer.plain)).toBe(200);
+    expect(await statusOf(balancer.refused)).toBe(403);
+    const upgrade = { connection: "upgrade", upgrade: "websocket", "sec-websocket-version": "13" };
+    const status = await new Promise((resolve, reject) => {
+      const headers = { ...upgrade, "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==", authorization };
+      request(`${balancer.refused}/v1/ws`, { headers, agent: false }, (response) => {
+        resolve(response.resume().statusCode);
+      })
+        .once("upgrade", (response) => resolve(response.statusCode))
+        .once("error", reject)
+        .end();
+    });
+    expect(status).toBe(403);
+  },
+);
+
+test.skipIf(skipped).each(BALANCERS)(
   "behind %s one connection of HTTP/2 carries more streams than a browser opens of HTTP/1.1, and WebSockets where it says so",
   async (_name, start) => {
     const { balancer, certificate, db } = await startBehind(start);

@@ -21,6 +21,9 @@ const OLD_CONNECTIONS_END_AFTER = "1s";
 export type Nodes = readonly [number, number, ...number[]];
 
 interface Ports {
+  /** Port 80 of the file. */
+  readonly refused: number;
+  /** As behind another machine that terminates TLS. */
   readonly plain: number;
   readonly tls: number;
 }
@@ -36,6 +39,7 @@ export interface Certificate {
 
 export interface LoadBalancer {
   /** `http://127.0.0.1:PORT` and `https://127.0.0.1:PORT` */
+  readonly refused: string;
   readonly plain: string;
   readonly tls: string;
   /** Reads its file again, as an operator has it done; connections of before end soon after. */
@@ -68,8 +72,8 @@ export async function startNginx(nodes: Nodes, { certFile, keyFile }: Certificat
     const site = replaceAll(await readFile(join(ROOT, "config", "nginx.conf"), "utf8"), [
       ["10.0.0.11:8480", `127.0.0.1:${nodes[0]}`],
       ["10.0.0.12:8480", `127.0.0.1:${nodes[1]}`],
-      ["listen 80;", `listen 127.0.0.1:${ports.plain};`],
-      ["listen 443 ", `listen 127.0.0.1:${ports.tls} `],
+      ["listen 80;", `listen 127.0.0.1:${ports.refused};`],
+      ["listen 443 ", `listen 127.0.0.1:${ports.plain};\n    listen 127.0.0.1:${ports.tls} `],
       ["/etc/ssl/live.example.com.pem", certFile],
       ["/etc/ssl/live.example.com.key", keyFile],
     ]);
@@ -104,7 +108,8 @@ export async function startHaproxy(nodes: Nodes, { bothFile }: Certificate): Pro
           .map((port, n) => `server node${n + 2} 127.0.0.1:${port}`)
           .join("\n    "),
       ],
-      ["bind :80\n", `bind 127.0.0.1:${ports.plain}\n`],
+      ["bind :80\n", `bind 127.0.0.1:${ports.refused}\n    bind 127.0.0.1:${ports.plain}\n`],
+      ["if !{ ssl_fc }", `if !{ ssl_fc } !{ dst_port ${ports.plain} }`],
       ["bind :443 ", `bind 127.0.0.1:${ports.tls} `],
       ["/etc/ssl/live.example.com.pem", bothFile],
       ["hard-stop-after 30s", `hard-stop-after ${OLD_CONNECTIONS_END_AFTER}`],
@@ -125,7 +130,7 @@ async function start(
   const command = installed(program);
   assert(command !== undefined, `${program} is not installed`);
   for (let attempt = 1; ; attempt++) {
-    const ports = { plain: await freePort(), tls: await freePort() };
+    const ports = { refused: await freePort(), plain: await freePort(), tls: await freePort() };
     await write(ports);
     const said: string[] = [];
     const child = spawn(command, args, { detached: true, stdio: ["ignore", "pipe", "pipe"] });
@@ -134,6 +139,7 @@ async function start(
     onTestFinished(() => stop(child));
     if (await listens(child, ports)) {
       return {
+        refused: `http://127.0.0.1:${ports.refused}`,
         plain: `http://127.0.0.1:${ports.plain}`,
         tls: `https://127.0.0.1:${ports.tls}`,
         reload: () => void child.kill(reloadSignal),
@@ -152,9 +158,9 @@ async function stop(child: ChildProcess): Promise<void> {
 }
 
 /** `false` where it has ended before it listened. */
-async function listens(child: ChildProcess, { plain, tls }: Ports): Promise<boolean> {
+async function listens(child: ChildProcess, { refused, plain, tls }: Ports): Promise<boolean> {
   const deadlineMs = Date.now() + LISTENS_WITHIN_MS;
-  for (const port of [plain, tls]) {
+  for (const port of [refused, plain, tls]) {
     while (!(await accepts(port))) {
       if (child.exitCode !== null || Date.now() > deadlineMs) return false;
       await new Promise((resolve) => setTimeout(resolve, 20));

@@ -1,5 +1,6 @@
 /** The targets of a load run: the service and the MongoDB, which are on this machine unless the user insists. */
 import { MongoClient } from "mongodb";
+import { isLoopback } from "../../source/is-loopback.ts";
 import { StartupError } from "../../source/startup-error.ts";
 import { UsageError } from "../command.ts";
 
@@ -43,12 +44,6 @@ export function checkTarget(url: URL, mongodb: string | undefined, isOwned: bool
     `${others.join(", ")} is not this machine. A load test can make a service unusable for its users. If the target is ` +
       "yours and you may load it, add --i-own-this-target",
   );
-}
-
-/** Whether a name or address is of this machine. */
-export function isLoopback(host: string): boolean {
-  const bare = host.replace(/^\[|\]$/g, "");
-  return bare === "localhost" || bare === "::1" || /^127\.\d+\.\d+\.\d+$/.test(bare);
 }
 
 /**

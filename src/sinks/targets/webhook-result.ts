@@ -43,15 +43,50 @@ export function toSendResult(answer: SafeAnswer, secrets: readonly string[], now
   return waitMs === undefined ? { kind, ...failure } : { kind, ...failure, retryAfterMs: waitMs };
 }
 
+/** Shorter parts of a path are ordinary words, such as `hooks`, in characters. */
+const PATH_PART_MIN = 8;
+
+/**
+ * The texts of a URL that may be secrets. Many receivers have their key in the path or in the query, and quote the URL in the
+ * answer to a request that they refuse.
+ */
+export function secretsInUrl({ href, pathname, search, searchParams }: URL): string[] {
+  const parts = pathname.split("/");
+  const values = [
+    ...search
+      .slice(1)
+      .split("&")
+      .map((pair) => pair.slice(pair.indexOf("=") + 1)),
+    ...searchParams.values(),
+  ];
+  const written = [href, pathname + search, pathname, ...parts].filter(
+    (text) => text.length >= PATH_PART_MIN,
+  );
+  const decoded = written.flatMap((text) => decodedOf(text) ?? []);
+  const all = [...written, ...decoded, ...values.filter((value) => value.length >= SECRET_PART_MIN)];
+  return [...new Set(all)];
+}
+
+/** A text whose percent signs encode characters, decoded. */
+function decodedOf(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined; // a percent sign that encodes nothing
+  }
+}
+
 /** A receiver may quote a header without its scheme (`Bearer`), and the end of an excerpt may cut a secret off. */
 function withoutSecrets(excerpt: string, secrets: readonly string[]): string {
-  let text = excerpt;
-  for (const secret of secrets.flatMap((value) => [value, ...value.split(" ").slice(1)])) {
-    if (secret === "") continue;
-    text = text.replaceAll(secret, "…");
-    for (let length = secret.length - 1; length >= SECRET_PART_MIN; length--)
-      if (text.endsWith(secret.slice(0, length))) text = `${text.slice(0, -length)}…`;
-  }
+  // The longest first: one may contain another.
+  const parts = secrets
+    .flatMap((value) => [value, ...value.split(" ").slice(1)])
+    .filter((part) => part !== "")
+    .sort((a, b) => b.length - a.length);
+  let text = parts.reduce((shown, part) => shown.replaceAll(part, "…"), excerpt);
+  for (const part of parts)
+    for (let length = part.length - 1; length >= SECRET_PART_MIN; length--)
+      if (text.endsWith(part.slice(0, length))) text = `${text.slice(0, -length)}…`;
   return text;
 }
 

@@ -7,7 +7,7 @@ import { RequestFailedError, type SafeAnswer, type SafeRequest } from "../../out
 import type { SendResult, SinkMessage, Target } from "../target.ts";
 import type { WebhookOptions } from "./options.ts";
 import { sendApart } from "./send-apart.ts";
-import { toSendResult } from "./webhook-result.ts";
+import { secretsInUrl, toSendResult } from "./webhook-result.ts";
 
 /** Sends one request; `safeRequest`, unless a test needs another one. */
 export type SendRequest = (request: SafeRequest) => Promise<SafeAnswer>;
@@ -18,6 +18,8 @@ export class WebhookTarget implements Target {
   readonly #options: WebhookOptions;
   readonly #url: URL;
   readonly #signers: readonly Webhook[];
+  /** Texts that the receiver may send back, and that no log may contain. */
+  readonly #secrets: readonly string[];
   readonly #request: SendRequest;
 
   constructor(options: WebhookOptions, request: SendRequest) {
@@ -25,6 +27,11 @@ export class WebhookTarget implements Target {
     this.#options = options;
     this.#url = new URL(options.url);
     this.#signers = [options.secret].flat().map((secret) => new Webhook(secret));
+    this.#secrets = [
+      ...Object.values(options.headers),
+      ...[options.secret].flat(),
+      ...secretsInUrl(this.#url),
+    ];
     this.#request = request;
   }
 
@@ -56,7 +63,7 @@ export class WebhookTarget implements Target {
         allowPrivate,
         signal,
       });
-      return toSendResult(answer, Object.values(headers), now.getTime());
+      return toSendResult(answer, this.#secrets, now.getTime());
     } catch (error) {
       return toUnavailable(error);
     }

@@ -25,6 +25,35 @@ test("a page loads results that another page saved, until they are removed", asy
   expect(await before.load("b")).toMatchObject({ cursor: "c2" });
 });
 
+test("nothing of any user is left after a logout that clears the store, also of the results that the client wrote last", async () => {
+  const store = indexedDbStore();
+  const service = new FakeService();
+  const client = createClient({
+    url: "http://live.test",
+    WebSocket: service.WebSocket,
+    transports: ["ws"],
+    persist: { store, scope: "ada", intervalMs: 60_000 },
+  });
+  const query = client.collection("orders").find();
+  query.subscribe({});
+  await expect.poll(() => service.sockets.length).toBe(1);
+  service.socket.welcome();
+  await expect.poll(() => service.socket.of("subscribe").length).toBe(1);
+  answerSnapshot(service.socket, [{ _id: 1 }]);
+  await store.save("of another user", saved);
+  client.close();
+  await store.clear();
+  const { indexedDB } = globalThis as unknown as { indexedDB: InstanceType<typeof IDBFactory> };
+  const left = await new Promise((resolve) => {
+    const opening = indexedDB.open("tidewire");
+    opening.onsuccess = () => {
+      const counting = opening.result.transaction("results").objectStore("results").count();
+      counting.onsuccess = () => resolve(counting.result);
+    };
+  });
+  expect(left).toBe(0);
+});
+
 test("another name is another database", async () => {
   await indexedDbStore("one").save("a", saved);
   expect(await indexedDbStore("two").load("a")).toBeUndefined();

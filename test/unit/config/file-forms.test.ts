@@ -118,3 +118,37 @@ collections:
     '12 collections.orders.rules[0].filter.until["$lt"]: 2030-01-01 is a string here and equals no date. Write { $date: "2030-01-01T00:00:00.000Z" } for a date, or put the string in quotes',
   ]);
 });
+
+test("a password that reaches a broker or Redis on another machine in plain text is warned of, and shown nowhere", async () => {
+  const file = await fileOf(`
+mongodb: { database: shop, tail: { redis: { url: "redis://:hidden-1@redis.internal:6379" } } }
+auth: { jwt: { algorithms: [HS256], secret: "\${SECRET}" } }
+collections: { orders: { rules: [] } }
+sinks:
+  a: { collection: orders, to: { redis: { url: "redis://u:hidden-2@10.0.0.7", stream: s } } }
+  b: { collection: orders, to: { amqp: { url: "amqp://u:hidden-3@rabbit/v", exchange: e } } }
+  c: { collection: orders, to: { kafka: { brokers: ["localhost:9092", "k:9092"], topic: t, sasl: &plain { mechanism: PLAIN, username: u, password: hidden-4 } } } }
+  d: { collection: orders, to: { kafka: { brokers: ["k:9092"], topic: t, sasl: { mechanism: SCRAM-SHA-512, username: u, password: hidden-5 } } } }
+  encrypted-1: { collection: orders, to: { redis: { url: "rediss://u:hidden@10.0.0.7", stream: s } } }
+  encrypted-2: { collection: orders, to: { amqp: { url: "amqps://u:hidden@rabbit/v", exchange: e } } }
+  encrypted-3: { collection: orders, to: { kafka: { brokers: ["k:9092"], topic: t, tls: true, sasl: *plain } } }
+  here-1: { collection: orders, to: { redis: { url: "redis://u:hidden@localhost", stream: s } } }
+  here-2: { collection: orders, to: { amqp: { url: "amqp://u:hidden@[::1]:5672", exchange: e } } }
+  here-3: { collection: orders, to: { kafka: { brokers: ["127.0.0.1:9092"], topic: t, sasl: *plain } } }
+  open-1: { collection: orders, to: { redis: { url: "redis://redis.internal", stream: s } } }
+  open-2: { collection: orders, to: { kafka: { brokers: ["k:9092"], topic: t } } }
+`);
+  const { warnings } = await loadConfigWithWarnings(file, { SECRET });
+  expect(warnings.map(({ line, path }) => `${line} ${path}`)).toEqual([
+    "2 mongodb.tail.redis.url",
+    "6 sinks.a.to.redis.url",
+    "7 sinks.b.to.amqp.url",
+    "8 sinks.c.to.kafka.sasl",
+    "9 sinks.d.to.kafka.sasl",
+  ]);
+  expect(warnings[2]?.message).toBe(
+    "the password and the documents reach RabbitMQ in plain text, as nothing here encrypts the connection. Write amqps://, or be sure that the network between the machines is encrypted",
+  );
+  expect(warnings[4]?.message).toContain("Set tls: true");
+  expect(warnings.map(formatProblem).join("\n")).not.toContain("hidden");
+});

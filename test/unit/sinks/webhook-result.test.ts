@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { retryAfterMs, toSendResult } from "../../../src/sinks/targets/webhook-result.ts";
+import { retryAfterMs, secretsInUrl, toSendResult } from "../../../src/sinks/targets/webhook-result.ts";
 
 const NOW = Date.parse("2026-03-01T12:00:00Z");
 const answer = (status: number, headers = {}, excerpt = "") => ({ status, headers, excerpt });
@@ -52,6 +52,27 @@ test("a reason contains the status alone, and the excerpt is apart from it and w
     kind: "unavailable",
     reason: "the receiver answered 503",
   });
+});
+
+test("the key of a receiver in the path or in the query of its URL is in no excerpt, however the receiver writes it", () => {
+  const url = new URL("https://hooks.example/services/T0/xoxb-1234%2Fab/?token=k%20y-5678&v=2&sig=abcd");
+  const quoted = (excerpt: string) => {
+    const result = toSendResult(answer(404, {}, excerpt), secretsInUrl(url), NOW);
+    return "excerpt" in result ? result.excerpt : undefined;
+  };
+  expect(quoted(`no ${url.href} here`)).toBe("no … here");
+  expect(quoted(`Cannot POST ${url.pathname}${url.search}`)).toBe("Cannot POST …");
+  expect(quoted(`Cannot POST ${url.pathname}`)).toBe("Cannot POST …");
+  expect(quoted("Cannot POST /services/T0/xoxb-1234/ab/")).toBe("Cannot POST …");
+  expect(quoted('{"key":"xoxb-1234%2Fab"}')).toBe('{"key":"…"}');
+  expect(quoted("no such token: k%20y-5678")).toBe("no such token: …");
+  expect(quoted("no such token: k y-5678")).toBe("no such token: …");
+  expect(quoted("sig=abcd&amp;v=2")).toBe("sig=…&amp;v=2");
+  expect(quoted("Cannot POST /services/T0/xoxb-12")).toBe("Cannot POST /…/T0/…");
+  expect(quoted("the schema of version 2 has no field total")).toBe(
+    "the schema of version 2 has no field total",
+  );
+  expect(secretsInUrl(new URL("https://hooks.example/"))).toEqual(["https://hooks.example/"]);
 });
 
 test.each<[string | undefined, number | undefined]>([

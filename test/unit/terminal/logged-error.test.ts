@@ -45,6 +45,20 @@ test("nor are they in an error inside of another", () => {
   expect(line).toContain("Document failed validation");
 });
 
+test("nor are they in a list of errors inside of another", () => {
+  const inside = () =>
+    new MongoServerError({ message: "Document failed validation", errInfo: { consideredValue: "secret" } });
+  const line = lineOf(new AggregateError([inside(), new AggregateError([inside()], "inner")], "all failed"));
+  expect(line).not.toContain("secret");
+  expect(line.match(/Document failed validation/g)?.length).toBeGreaterThanOrEqual(2);
+  const attempts = lineOf(Object.assign(new Error("failed"), { attempts: [inside(), "a text"] }));
+  expect(attempts).not.toContain("secret");
+  expect(JSON.parse(attempts).err.attempts).toMatchObject([
+    { message: "Document failed validation" },
+    "a text",
+  ]);
+});
+
 test("what is no error is shown as it is", () => {
   expect(loggedError("a text")).toBe("a text");
 });
