@@ -6,6 +6,7 @@ import { createSmallServer, type Listening } from "../gateway/http/listener.ts";
 import type { ServerOptions } from "../gateway/options.ts";
 import { FaultLog } from "../metrics/fault-log.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import { isLoopback } from "../source/is-loopback.ts";
 import { AccessLog } from "./access/access-log.ts";
 import type { Admin } from "./access/admin.ts";
 import { AdminAccess, AdminRefusal } from "./access/admin-access.ts";
@@ -17,6 +18,7 @@ import { Acts } from "./api/acts.ts";
 import { ApiRouter } from "./api/api-router.ts";
 import { auditHandlers } from "./api/audit-handler.ts";
 import { connectionHandlers } from "./api/connection-handlers.ts";
+import { DraftAudit } from "./api/draft-audit.ts";
 import { API } from "./api/endpoint.ts";
 import type { Handlers } from "./api/endpoints.ts";
 import { overviewHandlers } from "./api/overview-handlers.ts";
@@ -73,9 +75,6 @@ export function answerNotFound(response: ServerResponse, text: string): void {
   answerJson(response, 404, { error: text });
 }
 
-const isLoopback = (host: string): boolean =>
-  host === "localhost" || host === "::1" || host.startsWith("127.");
-
 /** The path of the one-time URL. */
 const LOGIN_PATH = "/login";
 
@@ -118,6 +117,7 @@ class AdminHandler {
     const { admin } = parts.server;
     const { counters, log, processes } = parts;
     const acts = new Acts(processes);
+    const audit = new DraftAudit(acts);
     this.#parts = parts;
     const guard = { log, metrics: counters };
     this.#health = new HealthRoutes(parts.readiness, guard);
@@ -131,7 +131,7 @@ class AdminHandler {
     const loggedIn = (by: Admin, from: string) => this.#accessLog.loggedIn(by, from);
     const handlers: Handlers = {
       ...sessionHandlers(this.#access, this.#sessions, loggedIn),
-      ...planHandlers(parts.plan),
+      ...planHandlers(parts.plan, audit),
       ...overviewHandlers(processes),
       ...connectionHandlers(processes, acts),
       ...pushHandlers(processes, acts),
@@ -141,7 +141,7 @@ class AdminHandler {
       ...ruleNamesHandlers(processes),
       ...sinkHandlers(processes, acts),
       ...traceHandlers(processes, acts),
-      ...ruleSetHandlers({ processes, acts, plan: parts.plan }),
+      ...ruleSetHandlers({ processes, acts, audit, plan: parts.plan }),
     };
     this.#api = new ApiRouter(this.#access, admin, handlers, (operation) =>
       counters.adminBusy.inc({ operation }),

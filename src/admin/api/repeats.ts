@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 
 /** How long an entry in the audit also covers the same request of the same admin, in milliseconds. */
-const REPEATED_MS = 10 * 60_000;
+export const REPEATED_MS = 10 * 60_000;
 /** How many requests are remembered. The oldest is forgotten first, and then has another entry. */
 const REMEMBERED_MAX = 1_000;
 

@@ -4,6 +4,7 @@ import type { PlanText } from "../plan-edit.ts";
 import type { Processes } from "../questions.ts";
 import type { SetContent, SetSummary, TestedDraft } from "../rule-set-questions.ts";
 import type { Acts } from "./acts.ts";
+import type { DraftAudit } from "./draft-audit.ts";
 import { ApiError, type Call } from "./endpoint.ts";
 import type { AnswerOf, Handlers } from "./endpoints.ts";
 import { oneAtATime } from "./one-at-a-time.ts";
@@ -19,6 +20,7 @@ type RuleSetHandlers = Pick<
 interface RuleSetParts {
   readonly processes: Processes;
   readonly acts: Acts;
+  readonly audit: DraftAudit;
   /** The effect of an edit on the subscriptions of all processes. */
   readonly plan: PlanText;
 }
@@ -39,14 +41,15 @@ interface AskedEdit {
 
 /** The handlers of rule sets. */
 export function ruleSetHandlers(parts: RuleSetParts): RuleSetHandlers {
-  const { processes } = parts;
+  const { processes, audit } = parts;
   // Each takes threads and memory.
   const edit = oneAtATime("another edit is being applied", (call: Call, asked: AskedEdit) =>
     editRules(parts, call, asked),
   );
-  const replay = oneAtATime("another draft is being replayed", (_call: Call, text: string) =>
-    processes.one("replayRequests", text),
-  );
+  const replay = oneAtATime("another draft is being replayed", async (call: Call, text: string) => {
+    await audit.note(call, "replay-requests");
+    return processes.one("replayRequests", text);
+  });
   const compare = oneAtATime("other sets are being compared", (_call: Call, asked: ComparedSets) =>
     processes.one("diffRuleSets", asked),
   );
@@ -95,7 +98,7 @@ export function ruleSetHandlers(parts: RuleSetParts): RuleSetHandlers {
 
 /** Checks, tests and plans an edit, and puts it in force unless it is a dry run. */
 async function editRules(
-  { processes, acts, plan }: RuleSetParts,
+  { processes, acts, audit, plan }: RuleSetParts,
   call: Call,
   { act, draft, message, parent, dryRun }: AskedEdit,
 ): Promise<AnswerOf<"applyRules">> {
@@ -106,6 +109,8 @@ async function editRules(
   if ("problems" in judged) return answered(call, 422, judged);
   const { outcome } = judged;
   if (outcome.failed > 0) return answered(call, 422, outcome);
+  // An edit that takes effect has an entry of its own.
+  if (dryRun) await audit.note(call, "plan");
   const planned = await plan(asked.text);
   if ("problems" in planned) return answered(call, 422, planned);
   const replayed = await processes.one("replayRequests", asked.text);

@@ -120,6 +120,7 @@ test("applies a draft with its tests, moves the subscriptions, and every node ac
       act: "apply-rules",
       target: { parent: 1, author: "token:ada", message: "owners only" },
     },
+    { admin: "token:ada", act: "plan" },
   ]);
 });
 
@@ -202,7 +203,30 @@ test("refuses mistakes with their line, failing tests, a missing reason, and a s
   });
   expect(await sizes(1_024)).toMatchObject({ tests: 0 });
   expect((await ask("/rules/history")).body.sets).toHaveLength(1);
-  expect((await ask("/audit")).body.entries).toEqual([]);
+  // Of all edits the dry run alone has judged the users.
+  expect((await ask("/audit")).body.entries).toMatchObject([{ act: "plan" }]);
+});
+
+test("an admin who judges users under drafts is in the audit, once for all drafts of some minutes, and an unrecorded draft is not judged", async () => {
+  const { ask, as, client, name } = await start();
+  const audit = async () =>
+    (await ask("/audit")).body.entries.map(({ admin, act }: Record<string, string>) => `${admin} ${act}`);
+  expect((await ask("/plan", OWN)).status).toBe(200);
+  const another = JSON.stringify({ collections: EVERYONE });
+  expect((await ask("/plan", another)).status).toBe(200);
+  expect((await ask("/rules/apply", { text: OWN, message: "x", parent: 1, dryRun: true })).status).toBe(200);
+  expect(await audit()).toEqual(["token:ada plan"]);
+  expect((await ask("/rules/replay", OWN)).status).toBe(200);
+  expect((await ask("/rules/replay", another)).status).toBe(200);
+  expect((await as("ben")("/rules/apply", { text: OWN, message: "x", parent: 1, dryRun: true })).status).toBe(
+    200,
+  );
+  expect(await audit()).toEqual(["token:ben plan", "token:ada replay-requests", "token:ada plan"]);
+  expect((await as("cyd")("/plan", OWN)).status).toBe(403);
+  await client.db(`${name}-state`).command({ collMod: "audit", validator: { act: "revoke" } });
+  const refused = { status: 503, body: { code: "unavailable" } };
+  expect(await as("ben")("/rules/replay", OWN)).toMatchObject(refused);
+  expect(await audit()).toHaveLength(3);
 });
 
 test("a draft names no variable of the environment, and other sections of its text are ignored", async () => {

@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { expect, test } from "vitest";
 import { Acts } from "../../../src/admin/api/acts.ts";
+import { DraftAudit } from "../../../src/admin/api/draft-audit.ts";
 import type { Call } from "../../../src/admin/api/endpoint.ts";
 import { ruleSetHandlers } from "../../../src/admin/api/rule-set-handlers.ts";
 import { rulesHandlers } from "../../../src/admin/api/rules-handlers.ts";
@@ -46,6 +47,7 @@ function parts(roles: readonly string[] = ["view", "edit", "documents"], tries =
   const { ruleSetDiff } = ruleSetHandlers({
     processes,
     acts,
+    audit: new DraftAudit(acts),
     plan: () => Promise.reject(new Error("unused")),
   });
   const open = () => {
