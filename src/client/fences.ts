@@ -1,7 +1,6 @@
 import { TidewireError } from "../protocol/errors.ts";
-import type { ErrorMessage, FenceMessage } from "../protocol/messages.ts";
+import type { FenceMessage } from "../protocol/messages.ts";
 import type { Link } from "./link.ts";
-import { toError } from "./to-error.ts";
 
 /**
  * When a write took place, in the form in which the driver returns it to the backend: a BSON timestamp, or its Extended
@@ -13,8 +12,7 @@ export type OperationTime =
 
 interface Waiting {
   readonly message: FenceMessage;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
+  readonly settle: (error?: Error) => void;
 }
 
 /** [3.1, fence] Callers that wait to read their own writes. The requests are repeated on the next connection. */
@@ -22,48 +20,38 @@ export class Fences {
   readonly #waiting = new Map<string, Waiting>();
   #count = 0;
 
-  /** Waits for the answer to a fence, which is requested over the connection in use, if there is one. */
+  /** Waits for the answer to a fence, which is requested over the connection in use, if that is ready. */
   add(operationTime: OperationTime, link: Link | undefined): Promise<void> {
-    if (link?.isReady && link.transport?.kind !== "ws") return Promise.reject(noFences());
     const { t, i } = "$timestamp" in operationTime ? operationTime.$timestamp : operationTime;
     const id = `fence-${++this.#count}`;
     const message: FenceMessage = { type: "fence", id, operationTime: { $timestamp: { t, i } } };
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { message, resolve, reject });
-      link?.send(message);
+      this.#waiting.set(id, { message, settle: (error) => (error ? reject(error) : resolve()) });
+      if (link?.isReady) this.#request(link, message);
     });
   }
 
   /** Requests all of them again over a new connection. */
   send(link: Link): void {
-    if (link.transport?.kind !== "ws") this.fail(noFences());
-    for (const { message } of this.#waiting.values()) link.send(message);
+    for (const { message } of [...this.#waiting.values()]) this.#request(link, message);
   }
 
-  passed(id: string): void {
-    this.#waiting.get(id)?.resolve();
-    this.#waiting.delete(id);
+  #request(link: Link, message: FenceMessage): void {
+    if (link.transport?.kind === "ws") link.send(message);
+    else this.end(message.id, new TidewireError("unavailable", "a fence needs a WebSocket"));
   }
 
   /**
-   * Handles an error.
-   * @returns Whether it was about a fence.
+   * Settles a fence.
+   * @returns Whether there was one.
    */
-  refused(id: string, error: ErrorMessage): boolean {
-    const waiting = this.#waiting.get(id);
-    waiting?.reject(toError(error));
+  end(id: string, error?: Error): boolean {
+    this.#waiting.get(id)?.settle(error);
     return this.#waiting.delete(id);
   }
 
-  /** Settles all of them, because no query is left that could lag behind. */
-  pass(): void {
-    for (const id of [...this.#waiting.keys()]) this.passed(id);
-  }
-
-  fail(error: Error): void {
-    for (const { reject } of this.#waiting.values()) reject(error);
-    this.#waiting.clear();
+  /** Settles all of them. */
+  endAll(error?: Error): void {
+    for (const id of [...this.#waiting.keys()]) this.end(id, error);
   }
 }
-
-const noFences = () => new TidewireError("unavailable", "a fence needs a WebSocket");

@@ -19,22 +19,23 @@ export interface ConnectionState {
 /** The parts and settings of a session, with all defaults filled in. */
 export interface SessionOptions {
   readonly url: string;
-  readonly token: TokenProvider | undefined;
+  /** `false`: connects only after `connect()`. */
+  readonly autoConnect?: boolean | undefined;
+  readonly token?: TokenProvider | undefined;
   readonly values: ValueMode;
   /** In the order in which they are tried. */
   readonly transports: readonly TransportKind[];
   readonly WebSocket: WebSocketConstructor | undefined;
-  readonly fetch: typeof fetch;
-  readonly reconnect: ReconnectOptions;
+  readonly fetch?: typeof fetch | undefined;
+  readonly reconnect?: ReconnectOptions | undefined;
   readonly connectTimeoutMs: number;
   readonly silenceMs: number;
   /** After this time on another transport, the first one is tried again, in milliseconds. */
   readonly upgradeAfterMs: number;
   readonly random: () => number;
   readonly trace: Trace | undefined;
-  readonly onState: (state: ConnectionState) => void;
-  /** The connection has ended with this error, and the client resumes by itself. */
-  readonly onRecovering: (error: TidewireError) => void;
+  /** Takes the errors that need no report to the developer, because the client resumes by itself. */
+  readonly heard: WeakSet<TidewireError>;
   /** The kept copy of the result is void. */
   readonly onEnded: (result: LiveResult) => void;
   /** The page is about to be frozen or closed. */

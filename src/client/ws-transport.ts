@@ -23,7 +23,8 @@ export class WsTransport implements Transport {
   #isWelcome = false;
   #failure = "";
 
-  constructor(WebSocket: WebSocketConstructor, target: Target, events: TransportEvents) {
+  constructor(target: Target, events: TransportEvents) {
+    const WebSocket = target.WebSocket as WebSocketConstructor; // `checkOptions` permits this transport only with one
     this.#target = target;
     this.#events = events;
     this.#patienceMs = target.connectTimeoutMs;

@@ -6,9 +6,7 @@ import { event, FakeHttp } from "../../support/fake-http.ts";
 import { WELCOME } from "../../support/fake-service.ts";
 import { added, answerSnapshot, pass, scriptedClient, settle } from "../../support/scripted-client.ts";
 
-beforeEach(async () => {
-  // Loaded when it is needed; here, before the clock stands still.
-  await import("../../../src/client/http-transport.ts");
+beforeEach(() => {
   vi.useFakeTimers();
 });
 afterEach(() => {
