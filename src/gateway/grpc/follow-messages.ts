@@ -78,6 +78,17 @@ export function fromEncoded({ type, text, partial }: EncodedMessage): FollowResp
   }
 }
 
+const responses = new WeakMap<EncodedMessage, FollowResponse>();
+
+/** Like `fromEncoded`. The text of a message is taken apart once for all streams that send it. */
+export function sharedResponseOf(message: EncodedMessage): FollowResponse {
+  const known = responses.get(message);
+  if (known !== undefined) return known;
+  const response = fromEncoded(message);
+  responses.set(message, response);
+  return response;
+}
+
 function changedIn(members: ReadonlyMap<string, string>) {
   const unset = elementsOf(members.get("unset") ?? "[]").map((path): string => JSON.parse(path));
   const document = members.get("doc");

@@ -11,7 +11,7 @@ import type { Transport } from "../connection/transport.ts";
 import { NOT_SERVED, refusalIn } from "../transports/http-exchange.ts";
 import type { Call } from "./call.ts";
 import { toCallError } from "./call-error.ts";
-import { fromEncoded, fromMessage, toFenced } from "./follow-messages.ts";
+import { fromMessage, sharedResponseOf, toFenced } from "./follow-messages.ts";
 import type { FollowResponse } from "./tidewire/v1/live_queries_pb.ts";
 
 /** A message that waits. */
@@ -207,7 +207,7 @@ export class FollowTransport implements Transport, AsyncIterable<FollowResponse>
 
 const encoded = (message: EncodedMessage, bytes: number): Waiting => ({
   bytes,
-  toResponse: () => fromEncoded(message),
+  toResponse: () => sharedResponseOf(message),
 });
 
 const ended = () => new TidewireError("unavailable", "the stream has ended before the fence was answered");
