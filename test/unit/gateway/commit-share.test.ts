@@ -16,9 +16,34 @@ test("a user's share of a commit is spent after a hundred decisions that took fi
   const at = commit();
   const [slow, few, many] = [account(), account(), account()];
   spend(share, at, slow, 100, 0.5);
-  spend(share, at, few, 99, 10);
+  spend(share, at, few, 99, 2);
   spend(share, at, many, 1_000, 0.04);
   expect([slow, few, many].map((user) => share.isSpent(at, user))).toEqual([true, false, false]);
+});
+
+test("few decisions that take very long are too many as well", () => {
+  const share = new CommitShare();
+  const at = commit();
+  const user = account();
+  spend(share, at, user, 24, 10);
+  expect(share.isSpent(at, user)).toBe(false);
+  spend(share, at, user, 1, 10);
+  expect(share.isSpent(at, user)).toBe(true);
+});
+
+test("many users together delay a commit by a second, and by two milliseconds for each further user", () => {
+  const share = new CommitShare();
+  const at = commit();
+  const [late, cheap] = [account(), account()];
+  for (let user = 0; user < 5; user++) spend(share, at, account(), 1, 199);
+  spend(share, at, late, 1, 2);
+  expect(share.isSpent(at, late)).toBe(false);
+  spend(share, at, cheap, 6, 0.5);
+  expect([share.isSpent(at, late), share.isSpent(at, cheap)]).toEqual([true, true]);
+  const other = account();
+  expect(share.isSpent(at, other)).toBe(false);
+  spend(share, at, other, 3, 0.5);
+  expect(share.isSpent(at, other)).toBe(false);
 });
 
 test("each user and each commit has a share of its own", () => {
