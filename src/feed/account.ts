@@ -7,6 +7,7 @@ import { TidewireError } from "../protocol/errors.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { FeedLimits } from "./options.ts";
 import { Outboxes } from "./outboxes.ts";
+import { slotUseOf } from "./turn.ts";
 import { WorkAllowance } from "./work-allowance.ts";
 
 /** The limits of one user over all connections to this node. */
@@ -101,8 +102,12 @@ export class Account {
     return this.#held.size + this.#lingering.size;
   }
 
-  /** Whether nothing is charged and no work is owed, so that the account can be dropped. */
+  /**
+   * Whether nothing is charged and no work is owed, so that the account can be dropped. A read whose client has left still
+   * holds its slot, and a new account would give the user further ones.
+   */
   isEmpty(nowMs: number): boolean {
+    if (slotUseOf(this).held > 0) return false;
     const held = this.outboxes.size + this.#subscriptions + this.#requestBytes + this.liveQueries;
     return held + this.#windowBytes + this.#filterWork === 0 && this.work.isFull(nowMs);
   }

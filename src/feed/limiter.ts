@@ -2,7 +2,7 @@
  * Shares a limited number of slots fairly between users. One queue for all would let a single user with many requests
  * delay everybody else by the length of its own queue.
  */
-import { type Payer, Turn } from "./turn.ts";
+import { noteSlots, type Payer, Turn } from "./turn.ts";
 
 /** Counts those who wait, by the option of `limits` that they wait for. */
 export interface WaitingGauge {
@@ -82,6 +82,7 @@ export class Limiter {
     const waiting: Waiting = { turn, limit: this.isFull ? limit : limitPerUser, serve };
     this.#gauge?.inc({ limit: waiting.limit });
     const add = (payer: Payer) => {
+      noteSlots(payer, { waiting: 1 });
       const queue = this.#queues.get(payer);
       if (queue === undefined) this.#queues.set(payer, new Set([waiting]));
       else queue.add(waiting);
@@ -95,12 +96,14 @@ export class Limiter {
 
   #give(payer: Payer): () => void {
     this.#held++;
+    noteSlots(payer, { held: 1 });
     this.#heldBy.set(payer, (this.#heldBy.get(payer) ?? 0) + 1);
     let given = false;
     return () => {
       if (given) return;
       given = true;
       this.#held--;
+      noteSlots(payer, { held: -1 });
       const held = (this.#heldBy.get(payer) ?? 0) - 1;
       if (held > 0) this.#heldBy.set(payer, held);
       else this.#heldBy.delete(payer);
@@ -138,7 +141,7 @@ export class Limiter {
 
   #leaveQueue(payer: Payer, waiting: Waiting): void {
     const queue = this.#queues.get(payer);
-    queue?.delete(waiting);
+    if (queue?.delete(waiting) === true) noteSlots(payer, { waiting: -1 });
     if (queue?.size === 0) this.#queues.delete(payer);
   }
 }

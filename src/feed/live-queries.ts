@@ -16,7 +16,7 @@ import type { ReadingCharge, WindowAdmission } from "./reading-charge.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { SnapshotStore } from "./snapshot-store.ts";
 import type { Timeline } from "./timeline.ts";
-import { Turn } from "./turn.ts";
+import { slotUseOf, Turn } from "./turn.ts";
 import { WindowBudget } from "./window-budget.ts";
 import { WorkMeter } from "./work-meter.ts";
 
@@ -209,7 +209,7 @@ export class LiveQueries implements WindowAdmission {
   /** Reads documents that a kept result lacks, when it is the turn of one of its users. */
   #readAt(liveQuery: LiveQuery, ...read: Parameters<SnapshotReader["readAt"]>): Promise<Uint8Array[]> {
     const { snapshots, reader } = this.#parts;
-    const [first = null, ...others] = take(this.#holdings.accountsOf(liveQuery), PAYERS_MAX);
+    const [first = null, ...others] = leastBusy(this.#holdings.accountsOf(liveQuery));
     const turn = new Turn(first);
     for (const account of others) turn.join(account);
     return snapshots.runShared(turn, () => reader.readAt(...read));
@@ -250,13 +250,21 @@ export class LiveQueries implements WindowAdmission {
 /** In the queues of so many users a read waits that all followers of a live query need. */
 const PAYERS_MAX = 8;
 
-function take<T>(all: Iterable<T>, most: number): T[] {
-  const taken: T[] = [];
-  for (const one of all) {
-    if (taken.length >= most) break;
-    taken.push(one);
+/** They are the least busy ones of so many users. */
+const CANDIDATES_MAX = 1_000;
+
+/**
+ * The users of a live query in whose queues a read for all of them waits. Users with many reads of their own must not
+ * delay those of the others.
+ */
+function leastBusy(accounts: ReadonlySet<Account>): Account[] {
+  const candidates: Account[] = [];
+  for (const account of accounts) {
+    candidates.push(account);
+    if (candidates.length >= CANDIDATES_MAX) break;
   }
-  return taken;
+  const readsOf = (account: Account) => slotUseOf(account).held + slotUseOf(account).waiting;
+  return candidates.sort((a, b) => readsOf(a) - readsOf(b)).slice(0, PAYERS_MAX);
 }
 
 function sharedPartsOf(

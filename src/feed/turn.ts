@@ -6,6 +6,27 @@
 /** The account of a user who waits for slots. `null` is the service itself, which waits like one more user. */
 export type Payer = object | null;
 
+/** The slots of all limiters that a user holds, and the requests of the user that wait for one. */
+export interface SlotUse {
+  held: number;
+  waiting: number;
+}
+
+const uses = new WeakMap<object, SlotUse>();
+const NO_USE: Readonly<SlotUse> = { held: 0, waiting: 0 };
+
+/** The present use of slots by a user. */
+export const slotUseOf = (payer: object): Readonly<SlotUse> => uses.get(payer) ?? NO_USE;
+
+/** Counts slots that a user takes or returns, and requests that begin or cease to wait. */
+export function noteSlots(payer: Payer, { held = 0, waiting = 0 }: Partial<SlotUse>): void {
+  if (payer === null) return;
+  const use = uses.get(payer) ?? { held: 0, waiting: 0 };
+  use.held += held;
+  use.waiting += waiting;
+  uses.set(payer, use);
+}
+
 /** The wait for one read. May be used for several slots, one after the other. */
 export class Turn {
   readonly #payers = new Set<Payer>();

@@ -242,3 +242,34 @@ test("a reset waits for room, and nothing is sent before it", async () => {
   await untilPasses(() => expect(sink.live).toBe(2));
   expect(sink.messages.map(({ type }) => type)).toEqual(["snapshot", "reset", "snapshot"]);
 });
+
+test("[G6] the read that a shared result needs does not wait for the queues of its busiest users", async () => {
+  const BUSY = 8;
+  const { feed, accept, reader, delivery } = await startWindow(docs(...Array(50).keys()));
+  const busy = Array.from({ length: BUSY }, () => new Account(FeedLimits.parse({}), () => {}));
+  for (const account of busy) await follow(feed, SMALLEST, new Recorder(), FRESH, UNCONDITIONAL, account);
+  const { sink } = await follow(feed, SMALLEST);
+  feed.unsubscribe(delivery);
+  const held: (() => void)[] = [];
+  reader.answer = async ({ how }) => {
+    if (how === "readAt") return docs(100, 101);
+    await new Promise<void>((resolve) => held.push(resolve));
+    return [];
+  };
+  // Each busy user waits for many reads of its own.
+  for (const [user, account] of busy.entries())
+    for (let n = 0; n < 10; n++) {
+      const spec = specOf({ user, n });
+      const terms = { wantsSnapshot: true, rights: UNCONDITIONAL, account };
+      void feed.subscribe(spec, new Recorder(), terms).open(FRESH);
+    }
+  await settled();
+  const removals = [...Array(50).keys()].map((n) => eventOf({ _id: n, n }, null));
+  await accept(commitOf(1, removals));
+  let finished = 0;
+  while (!sink.order.includes("100")) {
+    expect(finished++, "reads of others before it").toBeLessThan(2 * BUSY);
+    held.shift()?.();
+    await settled();
+  }
+});

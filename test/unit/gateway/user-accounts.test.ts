@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
+import { Limiter } from "../../../src/feed/limiter.ts";
 import { FeedLimits } from "../../../src/feed/options.ts";
+import { Turn } from "../../../src/feed/turn.ts";
 import { UserAccounts } from "../../../src/gateway/user-accounts.ts";
 
 const accounts = () => new UserAccounts(FeedLimits.parse({}), () => {});
@@ -22,4 +24,16 @@ test("forgets an account to which nothing is charged, and keeps every other one"
   all.of(null, "192.0.2.2");
   all.sweep(0);
   expect([...all]).toEqual([used]);
+});
+
+test("keeps the account of a user whose reads are in progress, so that a return gives no further slots", async () => {
+  const all = accounts();
+  const reads = new Limiter({ most: 2 });
+  const user = all.of(null, "192.0.2.1");
+  const release = await reads.acquire(new Turn(user));
+  all.sweep(0);
+  expect(all.of(null, "192.0.2.1")).toBe(user);
+  release();
+  all.sweep(0);
+  expect(all.size).toBe(0);
 });
