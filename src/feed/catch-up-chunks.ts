@@ -82,19 +82,26 @@ export function cutChunk(
 /** Divides messages into chunks of the same size, with a pause after each. */
 export function* toChunks(messages: readonly EncodedMessage[]): Steps<Chunk[]> {
   const chunks: Chunk[] = [];
+  for (const chunk of eachChunk(messages)) {
+    if (chunks.length > 0) yield;
+    chunks.push(chunk);
+  }
+  return chunks;
+}
+
+/** The chunks of messages, each made when it is asked for. */
+export function* eachChunk(messages: readonly EncodedMessage[]): Generator<Chunk, void> {
   let next: EncodedMessage[] = [];
   let size = 0;
   for (const message of messages) {
     const bytes = Buffer.byteLength(message.text);
     if (next.length > 0 && !fits(next.length + 1, size + bytes, CHUNK_BYTES)) {
-      chunks.push(new Chunk(next, size));
+      yield new Chunk(next, size);
       next = [];
       size = 0;
-      yield;
     }
     next.push(message);
     size += bytes;
   }
-  if (next.length > 0) chunks.push(new Chunk(next, size));
-  return chunks;
+  if (next.length > 0) yield new Chunk(next, size);
 }

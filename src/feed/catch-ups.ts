@@ -37,13 +37,15 @@ export class CatchUps {
 
   /**
    * Opens a read of the commits after `position` from the oplog.
-   * @returns `null` if the oplog does not reach back that far, or if the server takes too long to find the position.
+   * @param isWanted Whether the client is still there.
+   * @returns `null` if the oplog does not reach back that far, if the server takes too long to find the position, or if the
+   *   read is no longer wanted.
    * @throws {TidewireError} `unavailable`
    */
-  async openOplog(position: Position): Promise<OplogRead | null> {
+  async openOplog(position: Position, isWanted: () => boolean): Promise<OplogRead | null> {
     const { timeline, metrics } = this.#parts;
     try {
-      const read = await this.#reads.request(position, timeline.codec);
+      const read = await this.#reads.request(position, timeline.codec, isWanted);
       if (read !== null) metrics.catchUps.inc({ from: "oplog" });
       return read;
     } catch (error) {

@@ -69,7 +69,7 @@ export async function openDelivery(
   if (request.resumeFrom === null)
     return openFresh(context, context.wantsSnapshot ? "snapshot" : "live", undefined, isWanted);
   const { resumeFrom, cursor = context.parts.timeline.codec.encode(resumeFrom), heldQuery } = request;
-  const resumed = await openResumed(context, resumeFrom, cursor, heldQuery);
+  const resumed = await openResumed(context, { resumeFrom, cursor, heldQuery, isWanted });
   if ("started" in resumed) return resumed;
   const opening = await openFresh(context, "reset", resumed.refused, isWanted);
   return { ...opening, hasMissed: resumed.hasMissed };
@@ -133,11 +133,16 @@ interface Refused {
   readonly hasMissed: boolean;
 }
 
+interface Resumption {
+  readonly resumeFrom: Position;
+  readonly cursor: string;
+  readonly heldQuery: LiveQuerySpec | undefined;
+  readonly isWanted: () => boolean;
+}
+
 async function openResumed(
   context: DeliveryContext,
-  position: Position,
-  cursor: string,
-  heldQuery: LiveQuerySpec | undefined,
+  { resumeFrom: position, cursor, heldQuery, isWanted }: Resumption,
 ): Promise<Opening | Refused> {
   const { parts, liveQuery, rights } = context;
   const { timeline, catchUps } = parts;
@@ -163,7 +168,7 @@ async function openResumed(
   if (heldQuery !== undefined) return refuse("history-lost");
   if (liveQuery.spec.aggregate !== null)
     return (await openByRows(context, position)) ?? refuse("history-lost");
-  const work = await readFromOplog(context, position);
+  const work = await readFromOplog(context, position, isWanted);
   if (typeof work === "string") return refuse(work);
   return { started, work, after: 0, hasMissed: true };
 }
@@ -175,6 +180,7 @@ async function openResumed(
 export async function readFromOplog(
   context: DeliveryContext,
   position: Position,
+  isWanted: () => boolean,
 ): Promise<Work | StartReason> {
   const { parts, liveQuery, rights } = context;
   const { timeline, catchUps } = parts;
@@ -185,7 +191,7 @@ export async function readFromOplog(
   if (!rights.traceBack(history.start, history.evictedSeq, history)) return "rights-changed";
   // The read ends at a commit of after this point, and the log continues from there, however short the history is.
   const endHold = history.hold();
-  const read = await catchUps.openOplog(position).catch((error: unknown) => {
+  const read = await catchUps.openOplog(position, isWanted).catch((error: unknown) => {
     endHold();
     throw error;
   });

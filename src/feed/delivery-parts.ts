@@ -22,7 +22,7 @@ import type { Timeline } from "./timeline.ts";
 export interface DeliveryParts {
   readonly timeline: Timeline;
   readonly cursors: ClientCursors;
-  readonly snapshots: Pick<SnapshotStore, "open">;
+  readonly snapshots: Pick<SnapshotStore, "open" | "noteBroken">;
   readonly pasts: Pick<PastReads, "read">;
   readonly windows: WindowAdmission;
   readonly grants: Pick<GrantDiffs, "moveSince" | "moveSinceTime" | "read">;

@@ -35,13 +35,19 @@ export class DeliveryStep {
    *   any more must not be written when there is room at last.
    */
   async write(chunk: Chunk, clusterTime = 0n): Promise<boolean> {
-    const { parts, rights, sink } = this.context;
     for (;;) {
-      if (parts.timeline.settledTime < clusterTime && rights.isConditional) {
-        if (!(await this.streamReaches(clusterTime))) return false;
-      } else if (sink.write(chunk)) return true;
-      else if (!(await sink.room(chunk.size)) || !this.isCurrent()) return false;
+      const outcome = await this.offer(chunk, clusterTime);
+      if (outcome !== "no-room") return outcome === "written";
+      if (!(await this.context.sink.room(chunk.size)) || !this.isCurrent()) return false;
     }
+  }
+
+  /** Like `write`, without the wait for room. `ended` if the step is no longer current. */
+  async offer(chunk: Chunk, clusterTime = 0n): Promise<"written" | "no-room" | "ended"> {
+    const { parts, rights, sink } = this.context;
+    while (parts.timeline.settledTime < clusterTime && rights.isConditional)
+      if (!(await this.streamReaches(clusterTime))) return "ended";
+    return sink.write(chunk) ? "written" : "no-room";
   }
 
   /**

@@ -30,6 +30,7 @@ import type { LiveQuery } from "./live-query.ts";
 import type { LogEntry } from "./log-entry.ts";
 import { type ResetReason, Resets } from "./resets.ts";
 import type { Sink } from "./sink.ts";
+import { chargeWaiting } from "./waiting-messages.ts";
 
 /** With more consecutive reads of the oplog than this, the history is too short for this client. */
 const OPLOG_READS_MAX = 5;
@@ -250,9 +251,8 @@ export class Delivery implements Follower {
 
   /** Writes the entries of the log. When nothing is left, joins the live stream in that same turn. */
   async #catchUp(step: DeliveryStep): Promise<StepOutcome | "live"> {
-    const { liveQuery, parts } = this.#context;
-    const sink = this.#sink;
-    const { timeline } = parts;
+    const { liveQuery, sink, account } = this.#context;
+    const { timeline } = this.#context.parts;
     let encoded: EncodedEntry | undefined;
     let isMergedAgain = false;
     let hasRoom = false;
@@ -288,9 +288,7 @@ export class Delivery implements Follower {
       const next = liveQuery.nextChunk(log, position, this.mode, encoded);
       if (next === "unknown") return "history-lost";
       if (next === "nothing") {
-        const last = log.at(-1);
-        if (last !== undefined) this.skipTo(last);
-        this.#joinLive();
+        this.#joinLive(log.at(-1));
         return "live";
       }
       if ("lacking" in next) {
@@ -305,7 +303,11 @@ export class Delivery implements Follower {
       } else if (!sink.write(next.chunk)) {
         // A slow consumer must not keep the history.
         holdOf(this.#work)?.();
-        if (!(await sink.room(next.chunk.size))) return "abandoned";
+        const endCharge = encoded && chargeWaiting(encoded, this.mode, account);
+        if (endCharge === null) encoded = undefined;
+        const isOpen = await sink.room(next.chunk.size);
+        endCharge?.();
+        if (!isOpen) return "abandoned";
         isMergedAgain = false;
         hasRoom = true;
       } else {
@@ -331,7 +333,7 @@ export class Delivery implements Follower {
     const mayRead = position !== null && this.#behind === "missed" && this.#oplogReads < OPLOG_READS_MAX;
     if (!mayRead) return "lost";
     this.#oplogReads++;
-    const work = await step.untilAvailable(() => readFromOplog(this.#context, position));
+    const work = await step.untilAvailable(() => readFromOplog(this.#context, position, step.isCurrent));
     if (work === null || !step.isCurrent()) {
       if (work !== null && typeof work === "object") releaseWork(work);
       return "abandoned";
@@ -341,7 +343,9 @@ export class Delivery implements Follower {
     return "done";
   }
 
-  #joinLive(): void {
+  /** @param last The last entry of the log, if nothing of the log is left to send. */
+  #joinLive(last: LogEntry | undefined): void {
+    if (last !== undefined) this.skipTo(last);
     const afterCatchUp = this.#behind !== "nothing";
     // No `await` may be between the check that nothing is left and this line. A commit in between would be lost.
     this.#after = this.liveQuery.state.knownSeq;

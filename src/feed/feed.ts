@@ -115,7 +115,8 @@ export class Feed implements CommitSink {
     const encoder = new DocumentEncoder(limits.encodeCacheBytes, parts);
     const budget = new EncodedBudget(history.bytes);
     const logBudget = new LogBudget(history.bytes);
-    const oplogReads = new OplogReads(limits, { open: parts.readOplog, timeline, metrics, log });
+    const ping = () => deployment.now();
+    const oplogReads = new OplogReads(limits, { open: parts.readOplog, ping, timeline, metrics, log });
     const catchUps = new CatchUps(oplogReads, { timeline, metrics, log });
     const interest = new Interest(parts.collections ?? null, { timeline, log, metrics });
     const shared = { reader, deployment, timeline, cursors, interest, newSlices, metrics, log };
@@ -139,7 +140,13 @@ export class Feed implements CommitSink {
       onHandedOut: () => (this.#span === null ? onHandedOut() : this.#span.during("write", onHandedOut)),
     });
     const detached = (spec: LiveQuerySpec) => liveQueries.detached(spec);
-    const grants = new GrantDiffs(limits.snapshotDocuments, { ...shared, snapshots, detached });
+    const chargeReading = (account: Account) => liveQueries.chargeReading(account);
+    const grants = new GrantDiffs(limits.snapshotDocuments, {
+      ...shared,
+      snapshots,
+      detached,
+      chargeReading,
+    });
     this.timeline = timeline;
     this.#interest = interest;
     this.cursors = cursors;

@@ -14,12 +14,12 @@ import { valueKey } from "../match/value-key.ts";
 import { arrayOf, bytesOf, documentOf } from "../match/write-bson.ts";
 import type { Cause } from "../protocol/messages.ts";
 import type { StreamEvent } from "../source/change-event.ts";
+import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { WindowMember } from "./result-state.ts";
 import type { Slices } from "./slices.ts";
-import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
 import { type Touched, type TouchedDocument, windowChanges } from "./window-changes.ts";
 
@@ -37,6 +37,11 @@ export interface GrantDiffParts {
   readonly timeline: Timeline;
   /** Makes slices for work that must let other work run in between. */
   readonly newSlices: () => Slices;
+}
+
+/** Reads documents, and charges them to a user. */
+export interface DiffReader {
+  readAt(query: SnapshotQuery, clusterTime: bigint): Promise<Uint8Array[]>;
 }
 
 /** Whether the difference can turn the state of one live query into that of another. */
@@ -91,7 +96,7 @@ export interface Missed {
  * @returns `null` if the difference cannot be determined, or is larger than `most` documents.
  */
 export async function readGrantDiff(
-  reader: Pick<SnapshotReader, "readAt">,
+  reader: DiffReader,
   move: GrantMove,
   most: number,
   { timeline, newSlices }: GrantDiffParts,
@@ -107,7 +112,7 @@ export async function readGrantDiff(
 }
 
 async function readResultDiff(
-  reader: Pick<SnapshotReader, "readAt">,
+  reader: DiffReader,
   { from, to, at, missed }: GrantMove,
   { touched, most, slices }: Omit<Comparison, "timeline">,
 ): Promise<Change[] | null> {
@@ -120,12 +125,14 @@ async function readResultDiff(
   const query = { database, collection, maxTimeMs, limit: most + 1 };
   const only = (wanted: BsonValue, unwanted: BsonValue) =>
     bytesOf(documentOf([["$and", arrayOf([wanted, documentOf([["$nor", arrayOf([unwanted])]])])]]));
-  const [left, entered] = await Promise.all([
-    reader.readAt({ ...query, filter: only(old, now), projection: { _id: 1 } }, at.clusterTime),
-    // One more than allowed is enough to know that there are too many.
-    reader.readAt({ ...query, filter: only(now, old) }, at.clusterTime),
-  ]);
-  if (left.length > most || entered.length > most) return null;
+  // One after the other, because both use one slot. One document more than allowed shows that there are too many.
+  const left = await reader.readAt(
+    { ...query, filter: only(old, now), projection: { _id: 1 } },
+    at.clusterTime,
+  );
+  if (left.length > most) return null;
+  const entered = await reader.readAt({ ...query, filter: only(now, old) }, at.clusterTime);
+  if (entered.length > most) return null;
   const isUntouched = (document: Uint8Array) => !touched.has(valueKey(idOf(document)));
   return [
     ...left.filter(isUntouched).map((document): Change => removed(idOf(document))),
@@ -136,7 +143,7 @@ async function readResultDiff(
 
 /** The window as the client saw it last; `null` if it cannot be read. */
 async function readHeld(
-  reader: Pick<SnapshotReader, "readAt">,
+  reader: DiffReader,
   { snapshotQuery, spec }: LiveQuery,
   { heldAt }: Missed,
 ): Promise<WindowMember[] | null> {
@@ -159,7 +166,7 @@ interface Comparison {
 
 /** A sorted result is read completely, because its new state needs the same documents. */
 async function readWindowDiff(
-  reader: Pick<SnapshotReader, "readAt">,
+  reader: DiffReader,
   { from, to, at, held: known, missed }: GrantMove,
   { touched, most, timeline, slices }: Comparison,
 ): Promise<Change[] | null> {
@@ -186,7 +193,7 @@ async function readWindowDiff(
 
 /** Computes the difference between two states of an aggregate. Rows are whole, so comparing the two states is enough. */
 async function readGroupDiff(
-  reader: Pick<SnapshotReader, "readAt">,
+  reader: DiffReader,
   { from, to, at, held: known, missed }: GrantMove,
   timeline: Timeline,
 ): Promise<Change[] | null> {

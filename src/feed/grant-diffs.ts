@@ -3,14 +3,17 @@
  * with the same old and new query share one read of MongoDB.
  */
 import type { Logger } from "pino";
+import { SparseLog } from "../metrics/sparse-log.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import { isMongoFailure } from "../source/mongo.ts";
 import type { Account } from "./account.ts";
 import type { Change } from "./change.ts";
 import type { ClientCursors } from "./client-cursors.ts";
-import { type GrantDiffParts, type GrantMove, readGrantDiff } from "./grant-diff.ts";
+import { type DiffReader, type GrantDiffParts, type GrantMove, readGrantDiff } from "./grant-diff.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { LiveQuerySpec } from "./live-query-spec.ts";
+import { bytesIn } from "./read-window.ts";
+import type { ReadingCharge } from "./reading-charge.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { SnapshotStore } from "./snapshot-store.ts";
 import { Turn } from "./turn.ts";
@@ -21,12 +24,31 @@ const MISSED_COMMITS_MAX = 10_000;
 /** No number of an entry: the position is older than the history. */
 const BEFORE_HISTORY = -1;
 
+/** A difference for one client. */
+export interface HeldDiff {
+  readonly changes: readonly Change[];
+  /** To be called when the client has been sent all of it. */
+  release(): void;
+}
+
+/** A difference that is being read, or sent. */
+interface Reading {
+  readonly turn: Turn;
+  readonly changes: Promise<Change[] | null>;
+  /** The documents stay charged until the slowest client has them. */
+  readonly charge: ReadingCharge;
+  /** The clients that wait for it, or are sent it. */
+  clients: number;
+}
+
 /** The parts that `GrantDiffs` works with. */
 export interface GrantDiffsParts extends GrantDiffParts {
   readonly reader: Pick<SnapshotReader, "readAt">;
   readonly cursors: ClientCursors;
   /** A difference waits for a turn like a snapshot, because it costs the database the same. */
   readonly snapshots: Pick<SnapshotStore, "runShared" | "checkIndex">;
+  /** Charges the documents to the user for whom they are read. */
+  readonly chargeReading: (account: Account) => ReadingCharge;
   /** Makes a live query that no client can join. */
   readonly detached: (spec: LiveQuerySpec) => LiveQuery;
   readonly log: Logger;
@@ -37,7 +59,8 @@ export class GrantDiffs {
   readonly #mostDocuments: number;
   readonly #parts: GrantDiffsParts;
   /** Differences that are being read. */
-  readonly #reading = new Map<string, { readonly turn: Turn; readonly changes: Promise<Change[] | null> }>();
+  readonly #reading = new Map<string, Reading>();
+  readonly #sparse = new SparseLog();
 
   /** @param mostDocuments If a difference contains more documents, the result is read again instead. */
   constructor(mostDocuments: number, parts: GrantDiffsParts) {
@@ -72,9 +95,29 @@ export class GrantDiffs {
    * Reads a difference (see `readGrantDiff`).
    * @param account The user who waits for it.
    * @param isWanted Whether the user still wants it when it is its turn.
-   * @returns `null` also if MongoDB does not answer. The result is then read again later.
+   * @returns `null` also if MongoDB does not answer, or the user has no room for it. The result is then read again, as a
+   *   snapshot, which needs less memory.
    */
-  read(move: GrantMove, account: Account, isWanted: () => boolean): Promise<Change[] | null> {
+  async read(move: GrantMove, account: Account, isWanted: () => boolean): Promise<HeldDiff | null> {
+    const reading = this.#join(move, account, isWanted);
+    let isReleased = false;
+    const release = () => {
+      if (isReleased) return;
+      isReleased = true;
+      if (--reading.clients === 0) reading.charge.release();
+    };
+    try {
+      const changes = await reading.changes;
+      if (changes !== null) return { changes, release };
+    } catch (error) {
+      release();
+      throw error;
+    }
+    release();
+    return null;
+  }
+
+  #join(move: GrantMove, account: Account, isWanted: () => boolean): Reading {
     const { from, to, at, missed } = move;
     // If a commit itself changes the rights, its changes to documents are part of the difference.
     const what = at.entry === null ? "edit" : "commit";
@@ -83,16 +126,23 @@ export class GrantDiffs {
     const known = this.#reading.get(key);
     if (known !== undefined) {
       known.turn.join(account, isWanted);
-      return known.changes;
+      known.clients++;
+      return known;
     }
     const turn = new Turn(account, isWanted);
-    const changes = this.#read(move, turn).finally(() => this.#reading.delete(key));
-    this.#reading.set(key, { turn, changes });
-    return changes;
+    const charge = this.#parts.chargeReading(account);
+    const changes = this.#read(move, turn, charge).finally(() => this.#reading.delete(key));
+    const reading = { turn, changes, charge, clients: 1 };
+    this.#reading.set(key, reading);
+    return reading;
   }
 
-  async #read(move: GrantMove, turn: Turn): Promise<Change[] | null> {
-    const { reader, timeline, snapshots, log } = this.#parts;
+  async #read(move: GrantMove, turn: Turn, charge: ReadingCharge): Promise<Change[] | null> {
+    const { timeline, snapshots, log } = this.#parts;
+    const reader: DiffReader = {
+      readAt: (query, at) =>
+        this.#parts.reader.readAt(query, at, (documents) => charge.add(bytesIn(documents))),
+    };
     // The commit may be part of a batch that is still being delivered, and its neighbours must be known first.
     while (!timeline.isSettled) await timeline.settles;
     try {
@@ -105,9 +155,12 @@ export class GrantDiffs {
         return readGrantDiff(reader, move, this.#mostDocuments, this.#parts);
       });
     } catch (error) {
-      const isPassing = error instanceof TidewireError && error.code === "unavailable";
-      if (!isMongoFailure(error) && !isPassing) throw error;
-      log.warn({ err: error }, "the difference of a change of rights could not be read");
+      const code = error instanceof TidewireError ? error.code : null;
+      if (code === "too-many-subscriptions") return null;
+      if (!isMongoFailure(error) && code !== "unavailable") throw error;
+      this.#sparse.write(performance.now(), (more) =>
+        log.warn({ err: error, ...more }, "the difference of a change of rights could not be read"),
+      );
       return null;
     }
   }

@@ -1,7 +1,8 @@
 /**
  * Reads the missed commits of one resumption from the oplog. MongoDB may fail in the middle, and starting over would
  * lose the changes of a subscriber without a snapshot, so the read continues from the last batch that it delivered. In
- * the same way it leaves its stream to others who wait, and continues after them.
+ * the same way it leaves its stream to others who wait, and continues after them, also if it was overtaken by the other
+ * readers of its stream.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
@@ -17,11 +18,19 @@ const RETRY_MS = 1_000;
  */
 const FAILURES_MAX = 20;
 
-/** Why the read has no stream: the failure of the last one, or `null` if it was left to others who wait. */
+/** Why the read needs another stream: the failure of the last one, or `null` if others wait for it or have overtaken. */
 interface Interruption {
   readonly interruptedBy: { readonly error: unknown } | null;
 }
-const GAVE_WAY: Interruption = { interruptedBy: null };
+const LEFT_BEHIND: Interruption = { interruptedBy: null };
+
+/** A batch for one reader, who need not send what its position covers already. */
+export interface OplogPart {
+  /** Empty once the reader has put it back. */
+  batch: OplogBatch;
+  /** The number of entries at the beginning that are covered. */
+  readonly covered: number;
+}
 
 /** Opens a stream again from a position; `null` if the oplog does not reach back to it. */
 type OpenAgain = (from: Position) => Promise<SharedStream | null>;
@@ -36,6 +45,8 @@ export class OplogRead {
   #from: Position;
   /** Whether the stream is still at commits that the position may cover. */
   #skipping = true;
+  /** Whether the reader has put the last batch back. */
+  #isPutBack = false;
   /** Whether the reader has left. Later failures then end the read. */
   #left = false;
   /** Failures since the last progress. */
@@ -63,39 +74,58 @@ export class OplogRead {
   }
 
   /**
-   * The batches, and the number of entries at the start of each that the position covers already. It ends before the
-   * present if this reader was too slow for the others. An outage of MongoDB is waited for, because starting over would
-   * lose the missed changes of a subscriber without a snapshot.
+   * The batches. It ends before the present if the oplog no longer reaches back to where the reader is. An outage of
+   * MongoDB is waited for, because starting over would lose the missed changes of a subscriber without a snapshot.
    */
-  async *batches(): AsyncGenerator<{ batch: OplogBatch; covered: number }, void, void> {
+  async *batches(): AsyncGenerator<OplogPart, void, void> {
     for (let index = 0; ; index++) {
-      const batch = await this.#batch(index);
-      if (batch === null) return;
-      if ("interruptedBy" in batch) {
-        if (!(await this.#reopen(batch.interruptedBy))) return;
+      const part = await this.#part(index);
+      if (part === null) return;
+      if ("interruptedBy" in part) {
+        if (!(await this.#reopen(part.interruptedBy))) return;
         index = -1;
         continue;
       }
-      yield { batch, covered: this.#countCovered(batch) };
-      if (!this.#skipping || batch.until.clusterTime > this.#from.clusterTime) {
-        this.#from = batch.until;
-        this.#failures = 0;
-      }
+      yield part;
+      const { until } = part.batch;
+      if (this.#isPutBack) index--;
+      else if (!this.#skipping || until.clusterTime > this.#from.clusterTime) this.#progressTo(until);
+      this.#isPutBack = false;
     }
   }
 
+  /**
+   * Puts a batch back before all of it was sent, so that a reader that waits for room keeps none in memory. The rest of
+   * it follows as the next part.
+   * @param position The reader has sent everything up to there; `null` if it has sent nothing of the batch.
+   */
+  putBack(part: OplogPart, position: Position | null): void {
+    if (position !== null) this.#progressTo(position);
+    part.batch = { entries: [], until: this.#from };
+    this.#skipping = true;
+    this.#isPutBack = true;
+  }
+
+  #progressTo(position: Position): void {
+    this.#from = position;
+    this.#failures = 0;
+  }
+
   /** Batch number `index`; `null` at the end; or the interruption after which the stream is to be opened again. */
-  async #batch(index: number): Promise<OplogBatch | Interruption | null> {
+  async #part(index: number): Promise<OplogPart | Interruption | null> {
     const stream = this.#stream;
     if (this.#left) return null;
-    if (stream === undefined) return GAVE_WAY;
+    if (stream === undefined) return LEFT_BEHIND;
     const gaveWay = () => this.#stream !== stream && !this.#left;
     try {
       const batch = await stream.batch(index);
+      // The oplog still contains a batch that was dropped because other readers are faster.
+      if (batch === "overtaken") return LEFT_BEHIND;
+      if (batch !== null) return { batch, covered: this.#countCovered(batch) };
       // A stream that all readers have left to others ends early.
-      return batch === null && gaveWay() ? GAVE_WAY : batch;
+      return gaveWay() ? LEFT_BEHIND : null;
     } catch (error) {
-      if (gaveWay()) return GAVE_WAY;
+      if (gaveWay()) return LEFT_BEHIND;
       if (this.#left || !this.#mayPass(error, index)) throw error;
       return { interruptedBy: { error } };
     }
@@ -142,6 +172,11 @@ export class OplogRead {
     if (++this.#failures > FAILURES_MAX) return false;
     if (error instanceof StreamStalledError) return batches > 0;
     return isMongoFailure(error) && classifyStreamError(error) !== "position-lost";
+  }
+
+  /** Whether the reader has not left. */
+  get isOpen(): boolean {
+    return !this.#left;
   }
 
   end(): void {

@@ -7,7 +7,7 @@ import type { Logger } from "pino";
 import { guarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { secondsOf } from "../source/cluster-time.ts";
-import { classifyStreamError } from "../source/stream-errors.ts";
+import { classifyStreamError, StreamStalledError } from "../source/stream-errors.ts";
 import type { CursorCodec, Position } from "./cursor.ts";
 import { Limiter } from "./limiter.ts";
 import { OplogRead } from "./oplog-read.ts";
@@ -21,6 +21,8 @@ const GATHER_MS = 25;
 
 interface Request {
   readonly from: Position;
+  /** Whether the client is still there. */
+  readonly isWanted: () => boolean;
   readonly resolve: (stream: SharedStream | null) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -31,9 +33,14 @@ interface Request {
  */
 const NEAR_SECONDS = 60;
 
+/** How often the first batch of a stream is waited for. */
+const FIRST_BATCH_ATTEMPTS = 2;
+
 /** The parts that `OplogReads` works with. */
 export interface OplogReadsParts {
   readonly open: OpenStream;
+  /** Waits for any answer of MongoDB. Rejects if there is none. */
+  readonly ping: () => Promise<unknown>;
   /** The head tells how far back a position is. */
   readonly timeline: { readonly headTime: bigint };
   readonly log: Logger;
@@ -68,19 +75,28 @@ export class OplogReads {
 
   /**
    * Opens a read of the commits after a position.
-   * @returns `null` if the oplog does not reach back to the position.
+   * @param isWanted Whether the client is still there. No stream is opened for clients that have left.
+   * @returns `null` if the oplog does not reach back to the position, or the read is no longer wanted.
    * @throws The server's error.
    */
-  async request(from: Position, codec: CursorCodec): Promise<OplogRead | null> {
-    const openAgain = (position: Position) => this.#request(position, codec);
-    const stream = await openAgain(from);
-    return stream === null ? null : new OplogRead(stream, from, openAgain, this.#parts.retryMs);
+  async request(
+    from: Position,
+    codec: CursorCodec,
+    isWanted: () => boolean = () => true,
+  ): Promise<OplogRead | null> {
+    const stream = await this.#request(from, codec, isWanted);
+    if (stream === null) return null;
+    const openAgain = (position: Position) => this.#request(position, codec, () => read.isOpen);
+    const read: OplogRead = new OplogRead(stream, from, openAgain, this.#parts.retryMs);
+    return read;
   }
 
-  #request(from: Position, codec: CursorCodec): Promise<SharedStream | null> {
+  #request(from: Position, codec: CursorCodec, isWanted: () => boolean): Promise<SharedStream | null> {
     return new Promise((resolve, reject) => {
-      this.#requests.push({ from, resolve, reject });
+      this.#requests.push({ from, isWanted, resolve, reject });
       if (!this.#gathering) void this.#serve(codec);
+      // The requests before it may no longer be wanted, so that no stream gives way for them.
+      else this.#makeRoom();
     });
   }
 
@@ -122,6 +138,7 @@ export class OplogReads {
     const [stream, sinceMs] = oldest;
     clearTimeout(this.#giveWayTimer);
     const giveWay = guarded(this.#parts, "feed.give-way", () => {
+      if (!this.#requests.some(({ isWanted }) => isWanted())) return;
       this.#parts.metrics.catchUpsGaveWay.inc();
       stream.giveWay();
     });
@@ -135,7 +152,13 @@ export class OplogReads {
    * are read.
    */
   #takeGroup(): Request[] {
-    const [first] = this.#requests;
+    const wanted: Request[] = [];
+    for (const request of this.#requests) {
+      if (request.isWanted()) wanted.push(request);
+      else request.resolve(null);
+    }
+    this.#requests = wanted;
+    const [first] = wanted;
     if (first === undefined) return [];
     const head = secondsOf(this.#parts.timeline.headTime);
     const ageOf = ({ from }: Request) => Math.max(0, head - secondsOf(from.clusterTime));
@@ -158,7 +181,12 @@ export class OplogReads {
    * Begins at the oldest position that the oplog still contains. The server reports a position that is too old only
    * with the first batch, so that batch is read before anyone joins.
    */
-  async #openFor(requests: readonly Request[], codec: CursorCodec, onEnd: () => void): Promise<void> {
+  async #openFor(
+    requests: readonly Request[],
+    codec: CursorCodec,
+    onEnd: () => void,
+    attempt = 1,
+  ): Promise<void> {
     const [oldest, ...others] = requests;
     if (oldest === undefined) {
       onEnd();
@@ -172,6 +200,11 @@ export class OplogReads {
       await stream.batch(0);
     } catch (error) {
       stream.abandon();
+      // A server that hangs has lost nothing. If it answers and has too much to search, it is as silent the second time.
+      if (error instanceof StreamStalledError && attempt < FIRST_BATCH_ATTEMPTS) {
+        await this.#parts.ping();
+        return this.#openFor(requests, codec, onEnd, attempt + 1);
+      }
       if (classifyStreamError(error) !== "position-lost") throw error;
       oldest.resolve(null);
       return this.#openFor(others, codec, onEnd);

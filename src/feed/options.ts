@@ -95,13 +95,15 @@ export const FeedLimits = z.strictObject({
     .min(1_048_576)
     .default(256 * 1_048_576)
     .describe(
-      "Memory of sorted live queries and aggregates on this node: sort values, _ids, groups, documents kept or in transit. Above the limit: too-many-subscriptions.",
+      "Memory of sorted live queries and aggregates on this node: sort values, _ids, groups, documents kept or in transit; and of the documents that changed rights make visible, in transit. Above the limit: too-many-subscriptions, or a reset for changed rights.",
     ),
   userWindowBytes: z
     .int()
     .min(65_536)
     .default(64 * 1_048_576)
-    .describe("Share of windowBytes that the sorted live queries and aggregates of one user may hold."),
+    .describe(
+      "Share of windowBytes that the sorted live queries, aggregates and changed rights of one user may hold.",
+    ),
   filterWorkPerUser: z
     .int()
     .min(100)

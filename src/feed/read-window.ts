@@ -38,7 +38,7 @@ export async function readWindow(
     while (!timeline.isSettled) await timeline.settles;
     liveQuery.state.load(documents, cursor.clusterTime);
     const spare = documents.splice(limit ?? documents.length);
-    charge.sub(bytesOf(spare));
+    charge.sub(bytesIn(spare));
     return { documents, charge };
   } catch (error) {
     charge.release();
@@ -65,7 +65,7 @@ export async function readCharged(
   }
   const documents: Uint8Array[] = [];
   for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next()) {
-    charge.add(bytesOf(batch));
+    charge.add(bytesIn(batch));
     for (const document of batch) documents.push(document);
   }
   return documents;
@@ -84,5 +84,6 @@ async function loadGroups(
   return rows;
 }
 
-const bytesOf = (documents: readonly Uint8Array[]) =>
+/** Size of documents together. */
+export const bytesIn = (documents: readonly Uint8Array[]): number =>
   documents.reduce((bytes, document) => bytes + document.length, 0);

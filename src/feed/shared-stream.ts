@@ -77,10 +77,10 @@ export class SharedStream {
     this.#abort.abort();
   }
 
-  /** Batch number `index`; `null` at the end of the stream, or if the batch was dropped already. */
-  async batch(index: number): Promise<OplogBatch | null> {
+  /** Batch number `index`; `null` at the end of the stream; `overtaken` if the batch was dropped already. */
+  async batch(index: number): Promise<OplogBatch | null | "overtaken"> {
     for (;;) {
-      if (index < this.#dropped) return null;
+      if (index < this.#dropped) return "overtaken";
       const kept = this.#kept[index - this.#dropped];
       if (kept !== undefined) return kept.batch;
       if (this.#ended) return null;

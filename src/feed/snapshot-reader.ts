@@ -23,6 +23,9 @@ export interface OpenSnapshot {
   close(): void;
 }
 
+/** Takes the documents of each answer when they arrive. An error that it throws ends the read. */
+export type OnDocuments = (documents: readonly Uint8Array[]) => void;
+
 /**
  * Reads results from MongoDB. `MongoSnapshots` in `source/` implements it. Every method rejects with the server's
  * error.
@@ -39,7 +42,7 @@ export interface SnapshotReader {
    */
   openAt(query: SnapshotQuery, clusterTime: bigint): Promise<OpenSnapshot>;
   /** Reads all documents of a query as they were at a cluster time of the last minutes. */
-  readAt(query: SnapshotQuery, clusterTime: bigint): Promise<Uint8Array[]>;
+  readAt(query: SnapshotQuery, clusterTime: bigint, onDocuments?: OnDocuments): Promise<Uint8Array[]>;
   /** The server's plan for finding the documents of a query. */
   plan(query: SnapshotQuery): Promise<SnapshotPlan>;
 }

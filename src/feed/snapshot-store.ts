@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
+import { SparseLog } from "../metrics/sparse-log.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
@@ -64,6 +65,7 @@ export class SnapshotStore {
   /** One for all readings, because each is kept for a while. */
   readonly #readingParts: Omit<SnapshotParts, "charge">;
   readonly #opening = new Map<string, Opening>();
+  readonly #sparse = new SparseLog();
   /** In the order of reading, the newest last. */
   readonly #readings = new Map<string, { reading: SnapshotReading; untilMs: number }>();
 
@@ -150,6 +152,16 @@ export class SnapshotStore {
     return this.#indexes.check(liveQuery);
   }
 
+  /** Logs that a snapshot that was being sent could not be read to its end. */
+  noteBroken(error: unknown): void {
+    this.#sparse.write(performance.now(), (more) =>
+      this.#parts.log.warn(
+        { err: error, ...more },
+        "a snapshot could not be read to its end; it is read again",
+      ),
+    );
+  }
+
   /** Drops the kept readings. Readings that are being sent continue. */
   clear(): void {
     for (const key of [...this.#readings.keys()]) this.#forget(key);
@@ -226,7 +238,9 @@ export class SnapshotStore {
         if (!isMongoFailure(error)) throw error;
         const permanent = permanentFailure(error, this.#limits.snapshotTimeMs);
         if (permanent !== null) throw permanent;
-        this.#parts.log.warn({ err: error, attempt }, "a snapshot could not be read");
+        this.#sparse.write(performance.now(), (more) =>
+          this.#parts.log.warn({ err: error, attempt, ...more }, "a snapshot could not be read"),
+        );
         // If no server was found, the driver has waited for one already, so clients receive the error at once.
         if (attempt < READ_ATTEMPTS && !foundNoServer(error)) {
           await sleep(ATTEMPT_PAUSE_MS * attempt);

@@ -25,8 +25,12 @@ export class MongoSnapshots {
   }
 
   /** See `SnapshotCursor.readAt`. */
-  readAt(query: SnapshotQuery, clusterTime: bigint): Promise<Uint8Array[]> {
-    return SnapshotCursor.readAt(this.#client, query, clusterTime);
+  readAt(
+    query: SnapshotQuery,
+    clusterTime: bigint,
+    onDocuments?: (documents: readonly Uint8Array[]) => void,
+  ): Promise<Uint8Array[]> {
+    return SnapshotCursor.readAt(this.#client, query, clusterTime, onDocuments);
   }
 
   /** See `planSnapshot`. */

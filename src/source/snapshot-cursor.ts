@@ -125,16 +125,24 @@ export class SnapshotCursor {
 
   /**
    * Reads all documents of a query as they were at a cluster time of the last minutes.
+   * @param onDocuments Takes the documents of each answer when they arrive. An error that it throws ends the read.
    * @throws The server's error, such as SnapshotTooOld (239).
    */
-  static async readAt(access: MongoAccess, query: SnapshotQuery, clusterTime: bigint): Promise<Buffer[]> {
+  static async readAt(
+    access: MongoAccess,
+    query: SnapshotQuery,
+    clusterTime: bigint,
+    onDocuments?: (documents: readonly Uint8Array[]) => void,
+  ): Promise<Buffer[]> {
     const cursor = new SnapshotCursor(access, query);
     try {
       await cursor.#openAt(clusterTime);
       const documents: Buffer[] = [];
-      for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next())
+      for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next()) {
+        onDocuments?.(batch);
         // Not by `push(...batch)`: 16 MiB of small documents are more than a call may have arguments.
         for (const document of batch) documents.push(document);
+      }
       return documents;
     } finally {
       cursor.close();

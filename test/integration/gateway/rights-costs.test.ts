@@ -17,6 +17,7 @@ const UNBOUNDED = { requestsPerSecond: 1_000_000, requestBurst: 1_000_000 };
 interface Message {
   room: string;
   n: number;
+  pad?: string;
 }
 
 async function start(limits: object = {}, sections: Record<string, unknown> = {}) {
@@ -129,4 +130,32 @@ test("[G5] a user whose share of a commit is spent is silent from that commit on
   expect(/"n":10\d\d/.test(JSON.stringify(client.received))).toBe(false);
   await messages.insertOne({ room: "lobby", n: 77 });
   await client.until((got) => JSON.stringify(got).includes('"n":77'), 0);
+});
+
+test("[G6] a change of rights that makes too many bytes visible sends the result again, in batches", async () => {
+  const { connect, members, messages, now } = await start({ userWindowBytes: "64KiB" });
+  const pad = "x".repeat(8_000);
+  await messages.insertOne({ room: "lobby", n: 0 });
+  await messages.insertMany(Array.from({ length: 20 }, (_, n) => ({ room: "vault", n, pad })));
+  const ada = await connect({ sub: "ada" });
+  await ada.ask({ type: "subscribe", id: "a", collection: "messages" });
+  await ada.fence(await now());
+  const before = ada.received.length;
+  await members.insertOne({ user: "ada", room: "vault" });
+  await ada.until(({ type, last }) => type === "snapshot" && last === true, before);
+  const got = ada.received.slice(before).filter(({ type }) => type !== "watermark");
+  expect(got.slice(0, 2)).toMatchObject([
+    { type: "subscribed", start: "moved" },
+    { type: "reset", reason: "history-lost" },
+  ]);
+  expect(
+    got.slice(2).flatMap(({ type, docs }) => (type === "snapshot" ? (docs as unknown[]) : [])),
+  ).toHaveLength(21);
+  // A smaller difference is sent as one.
+  await messages.insertOne({ room: "attic", n: 0 });
+  await ada.fence(await now());
+  const then = ada.received.length;
+  await members.insertOne({ user: "ada", room: "attic" });
+  await ada.until(({ type }) => type === "added", then);
+  expect(ada.received.slice(then).filter(({ type }) => type === "reset")).toEqual([]);
 });

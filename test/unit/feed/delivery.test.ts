@@ -1,10 +1,15 @@
+import { MongoNetworkError, MongoServerError } from "mongodb";
 import { pino } from "pino";
 import { expect, test } from "vitest";
+import { Account } from "../../../src/feed/account.ts";
 import { AFTER, BEFORE } from "../../../src/feed/cursor.ts";
+import { deferred } from "../../../src/feed/deferred.ts";
 import { LookupSet } from "../../../src/feed/lookup-set.ts";
-import { Rights } from "../../../src/feed/rights.ts";
+import { FeedLimits } from "../../../src/feed/options.ts";
+import { Rights, UNCONDITIONAL } from "../../../src/feed/rights.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
 import { runThrough } from "../../../src/match/steps.ts";
+import { recordingLog } from "../../support/node.ts";
 import { FRESH, follow, Recorder, terms } from "../../support/recorder.ts";
 import { untilPasses } from "../../support/until-passes.ts";
 import { commitOf, eventOf, FROM, insertOf, settled, specOf, startFeed } from "./feed-parts.ts";
@@ -99,6 +104,61 @@ test("a resumption from before the history sends the missed changes from the opl
   await untilPasses(() => expect(sink.live).toBe(1));
   expect(started.start).toBe("resumed");
   expect(idsOf(sink)).toEqual(ids(3, 4, 5, 6, 7, 8));
+});
+
+test("[G6] the messages of a large commit that wait for a slow client are charged to its user, or are encoded again", async () => {
+  // The log keeps no text as large as that of the commit.
+  const { feed, accept } = await startFeed(new ScriptedReader(), { history: { bytes: 1_048_576 } });
+  const users = [8 * 1_048_576, 65_536].map((userWindowBytes, n) => {
+    const account = new Account(FeedLimits.parse({ userWindowBytes }), () => {});
+    return { account, sink: new Recorder(), spec: specOf({ n: { $gt: -n } }) };
+  });
+  for (const { account, sink, spec } of users) await follow(feed, spec, sink, FRESH, UNCONDITIONAL, account);
+  await settled();
+  for (const { sink } of users) sink.hasRoom = false;
+  const pad = "x".repeat(10_000);
+  await accept(
+    commitOf(
+      1,
+      Array.from({ length: 200 }, (_, n) => insertOf({ _id: n, n: n + 1, pad })),
+    ),
+  );
+  await untilPasses(() => expect(users[0]?.account.windowBytes).toBeGreaterThan(2_000_000));
+  expect(users[1]?.account.windowBytes).toBe(0);
+  for (const { account, sink } of users) {
+    sink.drain();
+    await untilPasses(() => expect(sink.live).toBe(2));
+    expect([sink.state.size, account.windowBytes]).toEqual([200, 0]);
+  }
+});
+
+test("a client that leaves while its snapshot is read, and many reads that fail, cannot fill the log", async () => {
+  const reader = new ScriptedReader();
+  reader.answer = () => [{ _id: 1 }, { _id: 2 }];
+  const { log, warnings } = recordingLog();
+  const { feed } = await startFeed(reader, { log });
+  const asked = deferred();
+  const open = reader.open.bind(reader);
+  reader.open = async (...args) => {
+    const snapshot = await open(...args);
+    const first = await snapshot.next();
+    snapshot.next = async () => {
+      if (first.length > 0) return first.splice(0);
+      await asked.promise;
+      throw new MongoServerError({ message: "the cursor was killed", code: 237 });
+    };
+    return snapshot;
+  };
+  const { delivery } = await follow(feed, specOf());
+  await settled();
+  feed.unsubscribe(delivery);
+  asked.resolve();
+  await settled();
+  expect(warnings()).toEqual([]);
+  reader.open = () => Promise.reject(new MongoNetworkError("gone"));
+  const asks = [1, 2, 3].map((n) => follow(feed, specOf({ n })));
+  for (const ask of asks) await expect(ask).rejects.toMatchObject({ code: "unavailable" });
+  expect(warnings()).toEqual(["a snapshot could not be read"]);
 });
 
 /** A resumption from the history, whose commits the history evicts before the first one of them is sent. */

@@ -5,6 +5,7 @@ import { onTestFinished } from "vitest";
 import { Feed } from "../../../src/feed/feed.ts";
 import type { LiveQuerySpec } from "../../../src/feed/live-query-spec.ts";
 import { FeedLimits, HistoryOptions } from "../../../src/feed/options.ts";
+import type { OpenStream } from "../../../src/feed/shared-stream.ts";
 import type { SliceClock } from "../../../src/feed/slices.ts";
 import type { SnapshotReader } from "../../../src/feed/snapshot-reader.ts";
 import { Timeline } from "../../../src/feed/timeline.ts";
@@ -95,6 +96,7 @@ export async function startFeed(
     limits = {},
     history = {},
     oplog = [],
+    readOplog = readerOf(oplog),
     sliceClock,
     log = pino({ level: "silent" }),
   }: {
@@ -102,6 +104,8 @@ export async function startFeed(
     readonly history?: Partial<HistoryOptions>;
     /** The commits that the oplog holds. */
     readonly oplog?: readonly Commit[];
+    /** Instead of `oplog`. */
+    readonly readOplog?: OpenStream;
     readonly sliceClock?: SliceClock;
     readonly log?: Logger;
   } = {},
@@ -110,10 +114,7 @@ export async function startFeed(
   const feed: Feed = new Feed({ ...HISTORY, ...history }, FeedLimits.parse(limits), {
     reader,
     deployment: { now: async () => feed.timeline.headTime },
-    async *readOplog(from) {
-      const commits = oplog.filter(({ clusterTime }) => clusterTime >= from);
-      yield { commits, through: commits.at(-1)?.clusterTime ?? from, ...NO_TOKEN };
-    },
+    readOplog,
     idleAgeMs: 400,
     ...(sliceClock === undefined ? {} : { sliceClock }),
     log,
@@ -129,6 +130,14 @@ export async function startFeed(
 }
 
 const NO_TOKEN = { resumeToken: undefined, invalidated: undefined };
+
+/** A stream whose first batch has all of these commits. */
+function readerOf(oplog: readonly Commit[]): OpenStream {
+  return async function* (from) {
+    const commits = oplog.filter(({ clusterTime }) => clusterTime >= from);
+    yield { commits, through: commits.at(-1)?.clusterTime ?? from, ...NO_TOKEN };
+  };
+}
 
 /** The interest of a feed whose stream contains all collections at any time. */
 export const ALWAYS_READ = { ensure: () => undefined };

@@ -6,6 +6,7 @@ import { GrantDiffs } from "../../../src/feed/grant-diffs.ts";
 import type { LiveQuerySpec } from "../../../src/feed/live-query-spec.ts";
 import { FeedLimits } from "../../../src/feed/options.ts";
 import { Slices } from "../../../src/feed/slices.ts";
+import { TidewireError } from "../../../src/protocol/errors.ts";
 import { recordingLog } from "../../support/node.ts";
 import { follow } from "../../support/recorder.ts";
 import { commitOf, eventOf, FROM, insertOf, settled, specOf, startFeed } from "./feed-parts.ts";
@@ -17,7 +18,9 @@ async function start(
   to: LiveQuerySpec,
   mostDocuments = 10,
   newSlices = () => new Slices(50),
+  mostBytes = 1_048_576,
 ) {
+  let chargedBytes = 0;
   const reader = new ScriptedReader();
   const { feed, accept } = await startFeed(reader);
   const [old, now] = [await follow(feed, from), await follow(feed, to)].map(
@@ -32,6 +35,21 @@ async function start(
     timeline: feed.timeline,
     cursors: feed.cursors,
     snapshots: { runShared: (_turn, work) => work(), checkIndex: async () => {} },
+    chargeReading: () => {
+      let held = 0;
+      const grow = (bytes: number) => {
+        held += bytes;
+        chargedBytes += bytes;
+      };
+      return {
+        add: (bytes) => {
+          if (chargedBytes + bytes > mostBytes) throw new TidewireError("too-many-subscriptions", "full");
+          grow(bytes);
+        },
+        sub: (bytes) => grow(-bytes),
+        release: () => grow(-held),
+      };
+    },
     detached: () => old,
     log,
     newSlices,
@@ -43,8 +61,8 @@ async function start(
     held,
   });
   const typesOf = async (given = move()) =>
-    (await grants.read(given, USER, always))?.map(({ type }) => type) ?? null;
-  return { reader, feed, accept, grants, old, now, move, typesOf, warnings };
+    (await grants.read(given, USER, always))?.changes.map(({ type }) => type) ?? null;
+  return { reader, feed, accept, grants, old, now, move, typesOf, warnings, charged: () => chargedBytes };
 }
 
 const USER = new Account(FeedLimits.parse({}), () => {});
@@ -74,6 +92,25 @@ test("a difference of more documents than limits.snapshotDocuments is not sent",
   expect(await typesOf()).toBeNull();
 });
 
+test("[G6] the documents of a difference are charged until the last client has them, and one that is too large is not kept", async () => {
+  const { reader, grants, move, charged } = await start(ROOM_A, ROOM_B, 1_000, undefined, 10_000);
+  reader.answer = ({ query }) =>
+    query.projection === undefined ? [{ _id: 1, pad: "x".repeat(4_000) }] : [{ _id: 2 }];
+  const given = move();
+  const [one, two] = await Promise.all([grants.read(given, USER, always), grants.read(given, USER, always)]);
+  expect(one?.changes).toHaveLength(2);
+  const bytes = charged();
+  expect(bytes).toBeGreaterThan(4_000);
+  one?.release();
+  one?.release();
+  expect(charged()).toBe(bytes);
+  two?.release();
+  expect(charged()).toBe(0);
+  reader.answer = () => Array.from({ length: 100 }, (_, _id) => ({ _id, pad: "x".repeat(4_000) }));
+  expect(await grants.read(move(), USER, always)).toBeNull();
+  expect(charged()).toBe(0);
+});
+
 test("documents that the commit itself touched follow from their images, under the rights before and after it", async () => {
   const { feed, reader, accept, move, typesOf } = await start(ROOM_A, ROOM_B);
   await accept(
@@ -97,7 +134,7 @@ test("clients whose rights change alike at one point share one read", async () =
   const { reader, grants, move } = await start(ROOM_A, ROOM_B);
   const given = move();
   const [one, two] = await Promise.all([grants.read(given, USER, always), grants.read(given, USER, always)]);
-  expect(two).toBe(one);
+  expect(two?.changes).toBe(one?.changes);
   expect(reader.reads).toHaveLength(2);
 });
 

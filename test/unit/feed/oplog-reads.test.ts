@@ -4,7 +4,9 @@ import { BEFORE, CursorCodec } from "../../../src/feed/cursor.ts";
 import type { OplogRead } from "../../../src/feed/oplog-read.ts";
 import { OplogReads } from "../../../src/feed/oplog-reads.ts";
 import type { OpenStream } from "../../../src/feed/shared-stream.ts";
+import { StreamStalledError } from "../../../src/source/stream-errors.ts";
 import { guardParts } from "../../support/guard-parts.ts";
+import { commitOf, FROM } from "./feed-parts.ts";
 
 /** Reads whose streams are not asked to give way unless the test sets a turn, and the number of streams at any time. */
 function newReads(
@@ -13,13 +15,14 @@ function newReads(
     streams = 2,
     turnMs = 600_000,
     headTime = 0n,
-  }: { streams?: number; turnMs?: number; headTime?: bigint } = {},
+    ping = async () => {},
+  }: { streams?: number; turnMs?: number; headTime?: bigint; ping?: () => Promise<void> } = {},
 ) {
   const { log, metrics } = guardParts();
   const set = vi.spyOn(metrics.catchUpStreams, "set");
   const held = () => set.mock.calls.map((args) => args.at(-1) as number);
   const limits = { catchUpStreams: streams, catchUpTurnMs: turnMs };
-  const reads = new OplogReads(limits, { open, timeline: { headTime }, log, metrics, retryMs: 10 });
+  const reads = new OplogReads(limits, { open, ping, timeline: { headTime }, log, metrics, retryMs: 10 });
   const gaveWay = async () => (await metrics.catchUpsGaveWay.get()).values[0]?.value ?? 0;
   return { reads, held, gaveWay };
 }
@@ -216,4 +219,106 @@ test("a stream does not begin much earlier than any of its readers needs, and wh
     [40, 5],
     [5_000, 3],
   ]);
+});
+
+/** A stream of one commit for each increment of the cluster time, each in a batch of its own. */
+function streamsOfCommits(count: number, bytes: number) {
+  const opened: bigint[] = [];
+  async function* open(from: bigint, signal: AbortSignal) {
+    opened.push(from - FROM);
+    for (let offset = Math.max(1, Number(from - FROM)); offset <= count && !signal.aborted; offset++) {
+      const commits = [commitOf(offset, [], bytes)];
+      yield { commits, through: FROM + BigInt(offset), resumeToken: undefined, invalidated: undefined };
+    }
+  }
+  return { opened, open };
+}
+
+test("[G2] a reader that the others of its stream overtake continues where it was", async () => {
+  const { opened, open } = streamsOfCommits(8, 8 * 1_048_576);
+  const { reads, held } = newReads(open);
+  const ask = () => reads.request({ clusterTime: FROM, within: BEFORE }, codec);
+  const [fast, slow] = await Promise.all([ask(), ask()]);
+  const batches = slow?.batches();
+  const first = await batches?.next();
+  expect(first?.value).toMatchObject({ batch: { entries: [{ commit: { clusterTime: FROM + 1n } }] } });
+  expect(await readUntil(fast, FROM + 8n)).toHaveLength(8);
+  fast?.end();
+  const rest: bigint[] = [];
+  for await (const { batch, covered } of batches ?? [])
+    for (const { commit } of batch.entries.slice(covered)) rest.push(commit.clusterTime - FROM);
+  expect(rest).toEqual([2n, 3n, 4n, 5n, 6n, 7n, 8n]);
+  expect(opened).toEqual([0n, 1n]);
+  slow?.end();
+  expect(held().at(-1)).toBe(0);
+});
+
+test("a reader that puts a batch back holds none of it, and receives the rest of it later", async () => {
+  async function* open() {
+    const commits = [commitOf(1), commitOf(2), commitOf(3)];
+    yield { commits, through: FROM + 3n, resumeToken: undefined, invalidated: undefined };
+  }
+  const { reads } = newReads(open);
+  const read = await reads.request({ clusterTime: FROM, within: BEFORE }, codec);
+  const seen: unknown[] = [];
+  for await (const part of read?.batches() ?? []) {
+    const { batch, covered } = part;
+    seen.push([batch.entries.length, covered]);
+    if (seen.length > 3) break;
+    // First nothing of it was sent, and then one commit each time.
+    const sent = seen.length === 1 ? undefined : batch.entries[covered];
+    read?.putBack(part, sent?.position ?? null);
+    expect(part.batch.entries).toEqual([]);
+  }
+  expect(seen).toEqual([
+    [3, 0],
+    [3, 0],
+    [3, 1],
+    [3, 2],
+  ]);
+  read?.end();
+});
+
+test("for clients that have left, no stream is opened and none gives way", async () => {
+  const { opened, open } = countingStreams(14n);
+  const { reads, held, gaveWay } = newReads(open, { streams: 1, turnMs: 1 });
+  const ask = (isWanted?: () => boolean) =>
+    reads.request({ clusterTime: 10n, within: BEFORE }, codec, isWanted);
+  const slow = await ask();
+  const batches = slow?.batches();
+  await batches?.next();
+  const gone = Promise.all([ask(() => false), ask(() => false)]);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(await gaveWay()).toBe(0);
+  // Another client asks afterwards, and does not wait for ever.
+  const other = await ask();
+  expect([await gone, opened, await gaveWay()]).toEqual([[null, null], [10n, 10n], 1]);
+  slow?.end();
+  other?.end();
+  const last = reads.request({ clusterTime: 10n, within: BEFORE }, codec, () => false);
+  expect([await last, opened.length, held().at(-1)]).toEqual([null, 2, 0]);
+});
+
+test("[G2] a server that hangs at the first batch has lost nothing: the stream is opened again once it answers", async () => {
+  const stalls = [new StreamStalledError("no answer")];
+  async function* open(from: bigint) {
+    const stall = stalls.shift();
+    if (stall !== undefined) throw stall;
+    yield { commits: [], through: from, resumeToken: undefined, invalidated: undefined };
+  }
+  const pings: (() => void)[] = [];
+  const { reads, held } = newReads(open, { ping: () => new Promise((resolve) => pings.push(resolve)) });
+  const asked = reads.request({ clusterTime: 10n, within: BEFORE }, codec);
+  await expect.poll(() => pings.length).toBe(1);
+  pings[0]?.();
+  const read = await asked;
+  expect(await readUntil(read, 10n)).toEqual([10n]);
+  read?.end();
+  // A server that answers the ping, and still does not deliver, has too much to search.
+  stalls.push(new StreamStalledError("no answer"), new StreamStalledError("again"));
+  const other = reads.request({ clusterTime: 10n, within: BEFORE }, codec);
+  await expect.poll(() => pings.length).toBe(2);
+  pings[1]?.();
+  await expect(other).rejects.toThrow("again");
+  expect(held().at(-1)).toBe(0);
 });

@@ -1,4 +1,4 @@
-import type { OpenSnapshot, SnapshotReader } from "../../../src/feed/snapshot-reader.ts";
+import type { OnDocuments, OpenSnapshot, SnapshotReader } from "../../../src/feed/snapshot-reader.ts";
 import type { SnapshotQuery } from "../../../src/source/snapshot-cursor.ts";
 import type { SnapshotPlan } from "../../../src/source/snapshot-plan.ts";
 import { docOf } from "./feed-parts.ts";
@@ -49,8 +49,14 @@ export class ScriptedReader implements SnapshotReader {
     return snapshot;
   }
 
-  readAt(query: SnapshotQuery, clusterTime: bigint): Promise<Uint8Array[]> {
-    return this.#answer({ how: "readAt", query, at: clusterTime });
+  async readAt(
+    query: SnapshotQuery,
+    clusterTime: bigint,
+    onDocuments: OnDocuments = () => {},
+  ): Promise<Uint8Array[]> {
+    const documents = await this.#answer({ how: "readAt", query, at: clusterTime });
+    for (const document of documents) onDocuments([document]);
+    return documents;
   }
 
   async plan(): Promise<SnapshotPlan> {
