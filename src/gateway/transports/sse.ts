@@ -113,6 +113,8 @@ export class SseTransport implements Transport {
   }
 
   #hold(message: ServerMessage): void {
+    // It would be about a stream that has not begun. A client that continues would take it for its own position.
+    if (message.type === "watermark") return;
     const refusal = refusalIn(message);
     if (refusal === null) this.#held += eventOf(message);
     else this.#refuse(refusal);

@@ -62,6 +62,19 @@ test("an id holds the cursor for a resumption, or asks for a new snapshot if the
   ]);
 });
 
+test("[7] a stream has no watermark before it has begun, because missed changes may follow", async () => {
+  const { transport, events } = await openStream();
+  transport.send({ type: "watermark", cursor: "later" });
+  transport.send(subscribed("resumed"));
+  transport.write(new Chunk([encoded("added", "c1")]));
+  transport.send({ type: "watermark", cursor: "later" });
+  expect(await events()).toEqual([
+    ["subscribed", "m(t0).t0.c0"],
+    ["added", "m(t0).t0.c1"],
+    ["watermark", "m(t0).t0.later"],
+  ]);
+});
+
 test.each([
   ["snapshot", true, ""],
   ["reset", true, ""],
