@@ -1,7 +1,7 @@
 /**
  * Bundles the client for pages without a build step, and prints what it weighs.
  *   node scripts/bundle-client.mjs [directory]     (default: dist/browser; prints nothing with --quiet)
- * tidewire.js         an ES module; what few pages need is in files beside it, which it fetches when that is needed
+ * tidewire.js         an ES module; what few need is in http-transport.js, which it fetches when that is needed
  * presence.js         presence, as a module of its own beside tidewire.js
  * tidewire.global.js  one classic script, which makes the global `tidewire`
  */
@@ -17,11 +17,12 @@ const outdir =
 const entry = join(root, "src", "client", "client.ts");
 /** Members of classes that no application sees, and that no message contains. Their names are shortened. */
 const INTERNAL = `
-  abandoned accepted acquire advance answered askAll asked asking attempted becameReady begin companion delayMs disconnected
-  failed forget greeting hasEnded hasToken heard isCurrent isDraining isNeeded isOpen isReady isUsed kinds lastError later
-  lay listen momentWithin nextDelayMs note onEnded onHidden ownError pauseMs prune refusals renewed rest
-  restore resumeFailed resumePoint resumed resuming rightsMoved serves startOver stateOf takenOver trace upgradeMs views
-  waitAtLeast wasEarly wasTooEarly watchers welcomed withNewToken
+  abandoned acquire advance areNeeded askAll askLater asked attempted becameReady companion countRefusal delayMs
+  disconnected forget gotToken greeting hasBeenWelcomed hasResult hasToken heard initialOf isCurrent isDraining isReady
+  isServed isUsed lastError later lay listen momentWithin nextDelayMs note noteExpiry onEnded onHidden
+  onRecovering ownError pauseMs prune renewed restore resumeFailed resumePoint resumed resuming rightsMoved sendPaced
+  serves startOver stateOf take takenOver trace unheard unusedStateOf upgradeMs views waitAtLeast wasEarly
+  watchers welcomed withNewToken
 `;
 const common = {
   bundle: true,
@@ -33,29 +34,15 @@ const common = {
 };
 
 await rm(outdir, { recursive: true, force: true });
-/** Features that few pages use. */
-const FETCHED_WHEN_NEEDED = [
-  "change-queue",
-  "fences",
-  "http-transport",
-  "persistence",
-  "transport-choice",
-  "warnings",
-];
 /**
- * Features that few pages use are files of their own, which repeat the little that both need: a shared chunk would be one more
- * file for everybody to fetch, before anything else can begin. Errors are not repeated, because an application compares their class.
+ * The second choices of transport are a file of their own, which repeats the little that both need: a shared chunk
+ * would be one more file for everybody to fetch, before anything else can begin.
  */
 const fetchedWhenNeeded = {
   name: "fetched-when-needed",
   setup({ onResolve }) {
-    onResolve({ filter: /\.ts$/ }, ({ kind, path }) =>
-      kind === "dynamic-import" ? { path: path.replace(/\.ts$/, ".js"), external: true } : undefined,
-    );
-    onResolve({ filter: /\/protocol\/errors\.ts$/ }, ({ importer }) =>
-      FETCHED_WHEN_NEEDED.includes(basename(importer, ".ts"))
-        ? { path: "./tidewire.js", external: true }
-        : undefined,
+    onResolve({ filter: /\/http-transport\.ts$/ }, ({ kind }) =>
+      kind === "dynamic-import" ? { path: "./http-transport.js", external: true } : undefined,
     );
   },
 };
@@ -63,7 +50,7 @@ await build({
   ...common,
   entryPoints: [
     { in: entry, out: "tidewire" },
-    ...FETCHED_WHEN_NEEDED.map((name) => ({ in: join(root, "src", "client", `${name}.ts`), out: name })),
+    { in: join(root, "src", "client", "http-transport.ts"), out: "http-transport" },
     { in: join(root, "src", "client", "presence", "presence.ts"), out: "presence" },
   ],
   format: "esm",

@@ -1,8 +1,7 @@
 /**
- * Queues changes for a `for await` loop (`Query.changes`). The client must not wait for a slow loop, and the queue must not grow without
+ * Queues changes for a `for await` loop. The client must not wait for a slow loop, and the queue must not grow without
  * a limit, so after many unread changes the loop receives the whole result instead.
  */
-import type { TidewireError } from "../protocol/errors.ts";
 import type { Change } from "./types.ts";
 
 /** How many changes may wait. Beyond this, the whole result replaces them, which is bounded. */
@@ -16,7 +15,7 @@ export class ChangeQueue<R> implements AsyncIterableIterator<Change<R>, undefine
   readonly #onEnd: () => void;
   #waiting: Change<R>[] = [];
   /** Pending calls of `next`, the oldest first. */
-  #readers: ((next: Next<R> | Promise<Next<R>>) => void)[] = [];
+  #readers: { resolve: (next: Next<R>) => void; reject: (error: Error) => void }[] = [];
   #error: Error | undefined;
   #hasEnded = false;
 
@@ -29,64 +28,50 @@ export class ChangeQueue<R> implements AsyncIterableIterator<Change<R>, undefine
   push(change: Change<R>): void {
     if (this.#hasEnded) return;
     const reader = this.#readers.shift();
-    if (reader) reader({ done: false, value: change });
-    else if (this.#waiting.push(change) > WAITING_MAX)
+    if (reader !== undefined) {
+      reader.resolve({ done: false, value: change });
+      return;
+    }
+    this.#waiting.push(change);
+    if (this.#waiting.length > WAITING_MAX) {
       this.#waiting = [{ type: "snapshot", docs: this.#result(), reason: "lagged" }];
+    }
   }
 
-  /** Nothing follows after the waiting changes. The next reader receives the error. */
-  end(error?: Error): void {
+  fail(error: Error): void {
     if (this.#hasEnded) return;
-    this.#hasEnded = true;
-    this.#error = error;
-    for (const reader of this.#readers) reader(this.next());
-    this.#onEnd();
+    const reader = this.#readers.shift();
+    if (reader === undefined) this.#error = error;
+    else reader.reject(error);
+    this.#end();
   }
 
   async next(): Promise<Next<R>> {
     const value = this.#waiting.shift();
-    if (value) return { done: false, value };
+    if (value !== undefined) return { done: false, value };
     const error = this.#error;
     this.#error = undefined;
-    if (error) throw error;
+    if (error !== undefined) throw error;
     if (this.#hasEnded) return { done: true, value: undefined };
-    return new Promise((resolve) => {
-      this.#readers.push(resolve);
+    return new Promise((resolve, reject) => {
+      this.#readers.push({ resolve, reject });
     });
   }
 
-  return(): Promise<Next<R>> {
+  async return(): Promise<Next<R>> {
     this.#waiting = [];
-    this.end();
-    this.#error = undefined;
-    return this.next();
+    this.#end();
+    return { done: true, value: undefined };
   }
 
   [Symbol.asyncIterator](): this {
     return this;
   }
-}
 
-/** The listeners of a query that a loop needs. */
-interface LoopListener<R> {
-  readonly change: (change: Change<R>) => void;
-  readonly stopped: (error: TidewireError | undefined) => void;
-}
-
-/**
- * Follows a query, and queues its changes.
- * @param follow Follows the query until the returned function is called.
- */
-export function queueChanges<R>(
-  result: () => readonly R[],
-  follow: (listener: LoopListener<R>) => () => void,
-): ChangeQueue<R> {
-  // Assigned later, because a query that has stopped already ends the queue while it is being followed.
-  let stop: (() => void) | undefined;
-  const queue = new ChangeQueue<R>(result, () => stop?.());
-  stop = follow({
-    change: (change) => queue.push(change),
-    stopped: (error) => void (error ? queue.end(error) : queue.return()),
-  });
-  return queue;
+  #end(): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    for (const { resolve } of this.#readers.splice(0)) resolve({ done: true, value: undefined });
+    this.#onEnd();
+  }
 }

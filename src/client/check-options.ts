@@ -24,23 +24,38 @@ export interface CheckedOptions {
  * @throws {TypeError} The message names the option and a correct value.
  */
 export function checkOptions(options: GivenOptions): CheckedOptions {
-  const { url, token, transports = TRANSPORTS }: Partial<GivenOptions> = options; // an application in JavaScript may pass anything
-  const { WebSocket = (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket } = options; // Node 20 has none
-  if (token && typeof token !== "function")
-    throw new TypeError("`token` is a function that returns the token");
-  const usable = transports.filter((kind) => kind !== "ws" || WebSocket);
-  if (usable.length === 0 || !usable.every((kind) => TRANSPORTS.includes(kind))) {
-    const names = TRANSPORTS.join(", ");
-    throw new TypeError(`\`transports\` has some of ${names} (ws needs a WebSocket), not [${transports}]`);
+  const given: Partial<GivenOptions> | undefined = options; // an application in JavaScript may pass anything
+  if (given?.token !== undefined && typeof given.token !== "function") {
+    throw new TypeError("the option `token` of createClient is a function that returns the token");
   }
-  return { url: checkUrl(String(url ?? "")), transports: usable, WebSocket };
-}
-
-function checkUrl(text: string): string {
-  if (!/^(http|ws)s?:\/\/[^\s?#]+$/i.test(text)) {
+  const { WebSocket = (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket } = options; // Node 20 has none
+  const wanted = options.transports ?? TRANSPORTS;
+  const unknown = wanted.find((kind) => !TRANSPORTS.includes(kind));
+  const transports = wanted.filter((kind) => kind !== "ws" || WebSocket);
+  if (unknown !== undefined || transports.length === 0) {
+    const lack =
+      wanted.length > 0 && unknown === undefined ? "; this runtime has no WebSocket: pass one" : "";
+    const names = TRANSPORTS.join(", ");
     throw new TypeError(
-      `createClient needs a url such as https://live.example.com, without a query, not "${text}"`,
+      `the option \`transports\` of createClient takes some of ${names}, not [${wanted}]${lack}`,
     );
   }
-  return text.replace(/^ws/i, "http").replace(/\/+$/, "");
+  return { url: checkUrl(given?.url), transports, WebSocket };
+}
+
+function checkUrl(given: string | URL | undefined): string {
+  const text = String(given ?? "");
+  if (text === "") throw new TypeError("createClient needs a url, such as https://live.example.com");
+  let url: URL | undefined;
+  try {
+    url = new URL(text);
+  } catch {
+    // Reported below, together with URLs that are valid and useless.
+  }
+  if (url === undefined || !/^(http|ws)s?:$/.test(url.protocol) || url.search !== "" || url.hash !== "") {
+    throw new TypeError(
+      `the url of createClient begins with https:, http:, wss: or ws: and has no query, such as https://live.example.com; it is ${text}`,
+    );
+  }
+  return text.replace(/^ws/, "http").replace(/\/+$/, "");
 }

@@ -8,11 +8,11 @@ import { checkOptions } from "./check-options.ts";
 import type { Companion } from "./companion.ts";
 import { toEjson } from "./ejson.ts";
 import type { OperationTime } from "./fences.ts";
-import { heldState } from "./held-windows.ts";
-import { type Initial, type InitialResult, initialResults } from "./initial.ts";
+import { HeldWindows } from "./held-windows.ts";
+import { type Initial, InitialResults } from "./initial.ts";
 import type { Inspector } from "./inspector.ts";
-import { type LiveRequest, LiveResult, type LiveResultEvents } from "./live-result.ts";
-import type { Persistence, PersistOptions } from "./persistence.ts";
+import { type LiveRequest, LiveResult } from "./live-result.ts";
+import { Persistence, type PersistOptions } from "./persistence.ts";
 import { type FindOptions, Query, type QueryHost } from "./query.ts";
 import type { ReconnectOptions } from "./reconnect.ts";
 import type { Doc } from "./result-set.ts";
@@ -23,19 +23,19 @@ import type { Trace } from "./trace.ts";
 import type { TransportKind, WebSocketConstructor } from "./transport.ts";
 import type { Filter, QueryState } from "./types.ts";
 import type { ValueCodec } from "./value-codec.ts";
-import type { Logger, Warned } from "./warned.ts";
+import { type Logger, Warnings } from "./warnings.ts";
 
 export { TidewireError } from "../protocol/errors.ts";
 export type { Avg, Count, GroupId, GroupValues, Max, Min, Row, Sum } from "./aggregates.ts";
 export { avg, count, max, min, sum } from "./aggregates.ts";
 export type { OperationTime } from "./fences.ts";
 export type { Initial } from "./initial.ts";
-export type { ClearableStore, PersistOptions, Saved, Store } from "./persistence.ts";
+export type { PersistOptions, Saved, Store } from "./persistence.ts";
 export type { FindOptions, Query } from "./query.ts";
 export type { ReconnectOptions } from "./reconnect.ts";
 export type { ConnectionState } from "./session-options.ts";
 export type { Status } from "./status.ts";
-export { indexedDbStore, memoryStore } from "./stores.ts";
+export { type ClearableStore, indexedDbStore, memoryStore } from "./stores.ts";
 export type { TokenProvider } from "./tokens.ts";
 export type { TransportKind, WebSocketConstructor, WebSocketLike } from "./transport.ts";
 export type {
@@ -50,7 +50,7 @@ export type {
   QueryState,
   ValueAt,
 } from "./types.ts";
-export type { Logger } from "./warned.ts";
+export type { Logger } from "./warnings.ts";
 
 /** How a client reaches its service. */
 export interface ClientOptions {
@@ -142,7 +142,7 @@ export class Collection<T extends object> {
    */
   find(filter?: Filter<T>, options: FindOptions = {}): Query<T> {
     // `toEjson` turns an object into an object.
-    const written = filter !== undefined && { filter: toEjson(filter) as Record<string, unknown> };
+    const written = filter === undefined ? {} : { filter: toEjson(filter) as Record<string, unknown> };
     return new Query(this.#host, { collection: this.#name, ...written, ...options });
   }
 }
@@ -153,29 +153,19 @@ export class Collection<T extends object> {
  */
 export class Client<S extends object = Untyped> {
   readonly #session: Session;
-  /** Keeps results, once its file has arrived. Without it the page continues as if the store had failed. */
-  #persistence: Persistence | undefined;
-  readonly #persistenceLoaded: Promise<void> | undefined;
+  readonly #persistence: Persistence | undefined;
   readonly #lingerMs: number;
+  readonly #scope: string;
   readonly #results = new Map<string, LiveResult>();
   readonly #lingering = new Map<LiveResult, ReturnType<typeof setTimeout>>();
+  readonly #listeners = new Set<(state: ConnectionState) => void>();
   readonly #host: QueryHost;
-  readonly #warned: Warned;
-  readonly #initial: Map<string, InitialResult>;
+  readonly #warnings: Warnings;
+  readonly #held = new HeldWindows();
+  readonly #initial: InitialResults;
   readonly #lacksWebSocket: boolean;
   readonly #devtools: Inspector | undefined;
   readonly #codec: ValueCodec | undefined;
-  readonly #events: LiveResultEvents = {
-    abandoned: (result) => this.#abandoned(result),
-    moved: (result) => {
-      this.#persistence?.moved(result);
-      this.#devtools?.moved(result);
-    },
-    failed: ({ request }, error, isHeard) => {
-      if (isHeard) this.#warned.heard.add(error);
-      else this.#warn(error, request.collection);
-    },
-  };
   #count = 0;
 
   /** @internal */
@@ -183,43 +173,52 @@ export class Client<S extends object = Untyped> {
     const given = { ...DEFAULTS, ...options };
     const [values, codec] =
       typeof given.values === "string" ? [given.values] : [given.values.mode, given.values];
-    const checked = checkOptions(options);
-    const { url } = checked;
-    const { logger, persist, random = Math.random, transports, devtools } = options;
-    this.#warned = { logger, url, kinds: new Set(), heard: new WeakSet() };
-    this.#lacksWebSocket = !transports && !checked.WebSocket;
-    this.#devtools = devtools;
+    const { url, transports, WebSocket } = checkOptions(options);
+    const warnings = new Warnings(options.logger, url);
+    this.#warnings = warnings;
+    this.#lacksWebSocket = options.transports === undefined && WebSocket === undefined;
+    this.#devtools = options.devtools;
     this.#codec = codec;
     this.#lingerMs = given.lingerMs;
-    this.#initial = initialResults(options.initial, values, codec);
-    this.#persistenceLoaded =
-      persist &&
-      import("./persistence.ts").then(
-        ({ Persistence }) => {
-          this.#persistence = new Persistence(persist, `${url} ${values} `);
+    this.#initial = new InitialResults(options.initial, values, codec);
+    this.#scope = `${url} ${values} `;
+    this.#persistence = options.persist === undefined ? undefined : new Persistence(options.persist);
+    this.#session = new Session(
+      {
+        ...given,
+        values,
+        url,
+        token: options.token,
+        transports,
+        WebSocket,
+        fetch: options.fetch ?? ((input, init) => fetch(input, init)),
+        reconnect: options.reconnect ?? {},
+        random: options.random ?? Math.random,
+        trace,
+        onState: (state) => {
+          for (const listener of [...this.#listeners]) listener(state);
         },
-        () => {}, // the service has all the data
-      );
-    this.#session = new Session({
-      ...given,
-      ...checked,
-      values,
-      random,
-      trace,
-      heard: this.#warned.heard,
-      onEnded: (result) => void this.#persistenceLoaded?.then(() => this.#persistence?.remove(result)),
-      onHidden: () => this.#persistence?.flush(),
-    });
+        onRecovering: (error) => warnings.heard(error),
+        onEnded: (result) => this.#persistence?.remove(result),
+        onHidden: () => this.#persistence?.flush(),
+      },
+      options.autoConnect ?? true,
+    );
     this.#host = {
       stateOf: (key, request) =>
-        this.#results.get(key)?.state ?? this.#unusedStateOf(key) ?? this.#heldOf(request),
-      results: this.#results,
-      initial: this.#initial,
+        this.#results.get(key)?.state ?? this.#initial.unusedStateOf(key) ?? this.#heldOf(request),
+      initialOf: (key) => this.#initial.stateOf(key),
+      hasResult: (key) => {
+        const result = this.#results.get(key);
+        return result === undefined
+          ? this.#initial.unusedStateOf(key) !== undefined
+          : result.view.cursor !== undefined;
+      },
       acquire: (key, request) => this.#acquire(key, request),
       client: this,
       values,
     };
-    devtools?.attach({ client: this, results: this.#results });
+    options.devtools?.attach({ client: this, results: this.#results });
   }
 
   /** The state of the connection, and its transport. */
@@ -239,10 +238,9 @@ export class Client<S extends object = Untyped> {
    * @returns A function that stops that.
    */
   onState(listener: (state: ConnectionState) => void): () => void {
-    const { listeners } = this.#session;
-    listeners.add(listener);
+    this.#listeners.add(listener);
     listener(this.state);
-    return () => listeners.delete(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /**
@@ -255,7 +253,6 @@ export class Client<S extends object = Untyped> {
 
   /** Ends the connection and all queries. `connect` starts them again. */
   close(): void {
-    // At once, so that a store that is cleared after this holds nothing.
     this.#persistence?.flush();
     this.#session.stop();
   }
@@ -277,63 +274,52 @@ export class Client<S extends object = Untyped> {
   }
 
   #heldOf(request: LiveRequest): QueryState<Doc> {
-    return heldState(request, this.#results.values());
-  }
-
-  /** The state of an initial result that was not followed yet. */
-  #unusedStateOf(key: string): QueryState<Doc> | undefined {
-    const initial = this.#initial.get(key);
-    return initial?.saved && initial.state;
+    return this.#held.stateOf(request, this.#results.values());
   }
 
   #acquire(key: string, request: LiveRequest): LiveResult {
     const known = this.#results.get(key);
-    if (known) {
+    if (known !== undefined) {
       clearTimeout(this.#lingering.get(known));
       this.#lingering.delete(known);
       return known;
     }
+    const events = {
+      abandoned: () => this.#abandoned(key, result),
+      moved: () => {
+        this.#persistence?.moved(result);
+        this.#devtools?.moved(result);
+      },
+      heard: (error: TidewireError) => this.#warnings.heard(error),
+      unheard: (error: TidewireError) => this.#warnings.unheard(error, request.collection),
+    };
     const id = `${++this.#count}`;
-    const result = new LiveResult(id, key, request, this.#heldOf(request), this.#events, this.#codec);
-    if (this.#lacksWebSocket) this.#warn();
+    const held = this.#heldOf(request);
+    const result = new LiveResult(id, this.#scope + key, request, held, events, this.#codec);
+    if (this.#lacksWebSocket) this.#warnings.noWebSocket();
     this.#results.set(key, result);
     this.#session.add(result);
-    const initial = this.#initial.get(key);
-    if (initial?.saved) {
-      result.restore(initial.saved);
-      initial.saved = undefined;
-      this.#session.ready(result);
-    } else if (this.#persistenceLoaded) void this.#restore(result);
-    else this.#session.ready(result);
+    const initial = this.#initial.take(key);
+    if (initial !== undefined) result.restore(initial);
+    if (this.#persistence === undefined || initial !== undefined) this.#session.ready(result);
+    else void this.#restore(result, this.#persistence);
     return result;
   }
 
-  async #restore(result: LiveResult): Promise<void> {
-    await this.#persistenceLoaded;
-    const saved = await this.#persistence?.load(result);
-    if (saved && result.isUsed) result.restore(saved);
+  async #restore(result: LiveResult, persistence: Persistence): Promise<void> {
+    const saved = await persistence.load(result);
+    if (saved !== undefined && result.isUsed) result.restore(saved);
     this.#session.ready(result);
   }
 
-  /** Reports a problem to the developer. Most pages have none, so bundlers put the texts into a file that only others fetch. */
-  #warn(error?: TidewireError, collection = ""): void {
-    const { logger } = this.#warned;
-    if (logger === false) return;
-    void import("./warnings.ts").then(
-      ({ warn }) => warn(this.#warned, error, collection),
-      () => error && (logger ?? console).warn(`tidewire: ${error.message}`, error),
-    );
-  }
-
   /** Keeps the result for a moment, because an application that leaves a query often follows it again at once. */
-  #abandoned(result: LiveResult): void {
-    const { key, state } = result;
+  #abandoned(key: string, result: LiveResult): void {
     const end = () => {
       this.#lingering.delete(result);
       if (this.#results.get(key) === result) this.#results.delete(key);
       this.#session.remove(result);
     };
-    if (state.status === "stopped") end();
+    if (result.state.status === "stopped") end();
     else this.#lingering.set(result, setTimeout(end, this.#lingerMs));
   }
 }

@@ -26,15 +26,15 @@ export function toEjson(value: unknown, path = "filter"): unknown {
     case "bigint":
       return { $numberLong: String(value) };
     case "object":
-      return value && objectToEjson(value, path);
+      return value === null ? null : objectToEjson(value, path);
     default:
-      throw unfit(path, `is ${typeof value}`);
+      throw unfit(`${path} is ${typeof value}`);
   }
 }
 
 function objectToEjson(value: object, path: string): unknown {
   if (Array.isArray(value)) return value.map((item, index) => toEjson(item, `${path}.${index}`));
-  if (value instanceof Date) return { $date: dateToEjson(value, path) };
+  if (value instanceof Date) return dateToEjson(value, path);
   if (value instanceof RegExp) {
     return { $regularExpression: { pattern: value.source, options: value.flags } };
   }
@@ -42,16 +42,10 @@ function objectToEjson(value: object, path: string): unknown {
     const base64 = btoa(Array.from(value, (byte) => String.fromCharCode(byte)).join(""));
     return { $binary: { base64, subType: "00" } };
   }
-  if ("_bsontype" in value) {
-    const bson = value as Extended; // the BSON library marks its types
-    // "ObjectID" is the name in releases of the library before 5.
-    if (/^ObjectI[dD]$/.test(bson._bsontype) && bson.toHexString) return { $oid: bson.toHexString() };
-    if (bson.toExtendedJSON) return bson.toExtendedJSON({ relaxed: false });
-    throw unfit(path, `is a ${bson._bsontype} without Extended JSON`);
-  }
+  if ("_bsontype" in value) return bsonToEjson(value as Extended, path); // the BSON library marks its types with it
   const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype && Object.getPrototypeOf(prototype)) {
-    throw unfit(path, "is neither a plain object nor a BSON value");
+  if (prototype !== null && Object.getPrototypeOf(prototype) !== null) {
+    throw unfit(`${path} is neither a plain object nor a value of the BSON library`);
   }
   return Object.fromEntries(
     Object.entries(value).map(([key, inner]) => [key, toEjson(inner, `${path}.${key}`)]),
@@ -60,9 +54,17 @@ function objectToEjson(value: object, path: string): unknown {
 
 function dateToEjson(date: Date, path: string): unknown {
   const ms = date.getTime();
-  if (Number.isNaN(ms)) throw unfit(path, "is an invalid date");
+  if (Number.isNaN(ms)) throw unfit(`${path} is an invalid date`);
   // Extended JSON uses ISO 8601 only for years up to 9999 and from 1970 on.
-  return ms >= 0 && date.getUTCFullYear() <= 9_999 ? date.toISOString() : { $numberLong: String(ms) };
+  const isIso = ms >= 0 && date.getUTCFullYear() <= 9_999;
+  return { $date: isIso ? date.toISOString() : { $numberLong: String(ms) } };
 }
 
-const unfit = (path: string, problem: string) => new TidewireError("bad-filter", `${path} ${problem}`);
+function bsonToEjson(value: Extended, path: string): unknown {
+  // "ObjectID" is the name in releases of the library before 5.
+  if (/^ObjectI[dD]$/.test(value._bsontype) && value.toHexString) return { $oid: value.toHexString() };
+  if (value.toExtendedJSON) return value.toExtendedJSON({ relaxed: false });
+  throw unfit(`${path} is a ${value._bsontype} that cannot be written as Extended JSON`);
+}
+
+const unfit = (text: string) => new TidewireError("bad-filter", text);

@@ -226,10 +226,9 @@ export class HttpTransport implements Transport {
    * @throws {Broken} The connection must be given up.
    */
   async #fetch(path: string, init: RequestInit): Promise<Response | ErrorMessage> {
-    // A call as a method would be refused by the function of the browser.
-    const { url, token, fetch: send = fetch } = this.#target;
+    const { url, token } = this.#target;
     const headers: Record<string, string> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
-    const response = await send(`${url}/v1/${path}`, { headers, ...init });
+    const response = await this.#target.fetch(`${url}/v1/${path}`, { headers, ...init });
     if (response.ok) return response;
     // A body without these fields was made by a proxy.
     const error = (await response.json().catch(() => undefined)) as Partial<ErrorMessage> | undefined;

@@ -1,5 +1,4 @@
 import type { ValueMode } from "../protocol/messages.ts";
-import { waitingState } from "./live-result.ts";
 import type { Saved } from "./persistence.ts";
 import type { Doc } from "./result-set.ts";
 import type { QueryState } from "./types.ts";
@@ -11,28 +10,34 @@ export interface Initial {
   readonly results: Readonly<Record<string, Saved>>;
 }
 
-/** A result with which a page begins. The page is rendered with it on the server, and once more in the browser. */
-export interface InitialResult {
-  /** The state that both renderings show. */
-  readonly state: QueryState<Doc>;
-  /** The result from which to resume, once. After that it may be older than what the page has shown. */
-  saved: Saved | undefined;
-}
+/** The results with which a page begins. The page is rendered with them on the server, and once more in the browser. */
+export class InitialResults {
+  readonly #states = new Map<string, QueryState<Doc>>();
+  readonly #left: Map<string, Saved>;
 
-/**
- * The results with which a page begins, by the keys of their queries.
- * @param mode Results of another mode are not used.
- */
-export function initialResults(
-  initial: Initial | undefined,
-  mode: ValueMode,
-  codec: ValueCodec | undefined,
-): Map<string, InitialResult> {
-  const results = Object.entries(initial?.values === mode ? initial.results : {});
-  return new Map(
-    results.map(([key, saved]) => [
-      key,
-      { saved, state: waitingState(codec?.list(saved.docs) ?? saved.docs) },
-    ]),
-  );
+  /** @param mode Results of another mode are not used. */
+  constructor(initial: Initial | undefined, mode: ValueMode, codec: ValueCodec | undefined) {
+    this.#left = new Map(initial?.values === mode ? Object.entries(initial.results) : []);
+    for (const [key, { docs }] of this.#left) {
+      const data = codec?.list(docs) ?? docs;
+      this.#states.set(key, Object.freeze({ data, status: "connecting", error: undefined }));
+    }
+  }
+
+  /** The state that both renderings show. */
+  stateOf(key: string): QueryState<Doc> | undefined {
+    return this.#states.get(key);
+  }
+
+  /** The state of a query that was not followed yet. */
+  unusedStateOf(key: string): QueryState<Doc> | undefined {
+    return this.#left.has(key) ? this.#states.get(key) : undefined;
+  }
+
+  /** The result from which to resume, once. After that it may be older than what the page has shown. */
+  take(key: string): Saved | undefined {
+    const saved = this.#left.get(key);
+    this.#left.delete(key);
+    return saved;
+  }
 }

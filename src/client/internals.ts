@@ -1,8 +1,6 @@
 // The parts of a query that the other entries of the package use, and applications do not see.
 import type { LiveRequest } from "./live-result.ts";
 import type { Query, QueryHost } from "./query.ts";
-import type { Doc } from "./result-set.ts";
-import type { QueryState } from "./types.ts";
 
 /** A query of any type. */
 // biome-ignore lint/suspicious/noExplicitAny: a query of one type is none of another one, in either direction.
@@ -13,14 +11,3 @@ export const hostOf = ({ client }: AnyQuery): QueryHost => client as QueryHost; 
 
 /** The request of a query: its key is the JSON of it. */
 export const requestOf = ({ key }: AnyQuery): LiveRequest => JSON.parse(key);
-
-/** The state of a query as a server has rendered it; `undefined` if it has not. */
-export const initialOf = (query: AnyQuery): QueryState<Doc> | undefined =>
-  hostOf(query).initial.get(query.key)?.state;
-
-/** Whether there is a result of a query, perhaps an empty one. */
-export function hasResult(query: AnyQuery): boolean {
-  const { results, initial } = hostOf(query);
-  const result = results.get(query.key);
-  return result ? result.view.cursor !== undefined : initial.get(query.key)?.saved !== undefined;
-}

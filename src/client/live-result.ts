@@ -6,7 +6,7 @@ import type { TidewireError } from "../protocol/errors.ts";
 import type { SubscribeMessage } from "../protocol/messages.ts";
 import type { Saved } from "./persistence.ts";
 import type { Doc } from "./result-set.ts";
-import { nextStatus, type Status, type StatusEvent } from "./status.ts";
+import { type Status, type StatusEvent, TRANSITIONS } from "./status.ts";
 import type { Change, Observer, QueryState } from "./types.ts";
 import type { ValueCodec } from "./value-codec.ts";
 import { View, type Watcher } from "./view.ts";
@@ -14,12 +14,12 @@ import { View, type Watcher } from "./view.ts";
 /** A request to the service. Equal requests share a result. */
 export type LiveRequest = Omit<SubscribeMessage, "type" | "id" | "cursor" | "ticket">;
 
-/** The state of a query that shows these documents before its own have arrived. */
-export const waitingState = <R>(data: readonly R[]): QueryState<R> =>
-  Object.freeze({ data, status: "connecting", error: undefined });
-
 /** The state of a query before it is followed. */
-export const UNUSED: QueryState<never> = waitingState<never>(Object.freeze([]));
+export const UNUSED: QueryState<never> = Object.freeze({
+  data: Object.freeze([]),
+  status: "connecting",
+  error: undefined,
+});
 
 /**
  * Gives the documents that are shown in place of those of the service. It returns the same array for the same documents as long as it
@@ -35,14 +35,16 @@ export interface Listener extends Observer<Doc> {
   readonly stopped?: (error: TidewireError | undefined) => void;
 }
 
-/** Events of results, for the client. */
+/** Events of a result, for the client. */
 export interface LiveResultEvents {
   /** The last listener has left. */
   abandoned(result: LiveResult): void;
   /** Documents, cursor or ticket have changed. */
   moved(result: LiveResult): void;
-  /** A listener has received the error. Or none has, and the developer should hear of it. */
-  failed(result: LiveResult, error: TidewireError, isHeard: boolean): void;
+  /** An observer has received the error. */
+  heard(error: TidewireError): void;
+  /** No observer of the result receives the error. */
+  unheard(error: TidewireError): void;
 }
 
 /**
@@ -55,21 +57,16 @@ export class LiveResult implements Watcher {
   readonly id: string;
   readonly key: string;
   readonly request: LiveRequest;
-  /** The documents that it shows. Requests with the same live query share one view. Replaced by `show`. */
-  view: View;
-  /**
-   * For `Subscriptions`: whether its kept copy was read, because a request before that would fetch everything again; and the
-   * consecutive refusals of the subscription.
-   */
-  readonly asking = { isReady: false, refusals: 0 };
-  /** The error that concerns this query alone. It says why the service ends the query, if the service does. */
-  ownError: TidewireError | undefined;
+  #view: View;
   #ticket: string | undefined;
+  /** Consecutive refusals of the subscription. */
+  #refusals = 0;
   readonly #events: LiveResultEvents;
   readonly #codec: ValueCodec | undefined;
   readonly #listeners = new Set<Listener>();
   #status: Status = "connecting";
   #error: TidewireError | undefined;
+  #ownError: TidewireError | undefined;
   #state: QueryState<Doc>;
   /** The documents that are shown until there is a result. */
   #initial: readonly Doc[];
@@ -97,8 +94,21 @@ export class LiveResult implements Watcher {
     this.#state = initial;
     this.#reported = initial;
     this.#initial = initial.data;
-    this.view = new View(request.sort !== undefined, request.snapshot !== false);
-    this.view.watchers.add(this);
+    this.#view = new View(request.sort !== undefined, request.snapshot !== false);
+    this.#view.watchers.add(this);
+  }
+
+  /** The documents that it shows. Requests with the same live query share one view. */
+  get view(): View {
+    return this.#view;
+  }
+
+  /**
+   * The service cannot accept the subscription now.
+   * @returns How many consecutive refusals there were before.
+   */
+  countRefusal(): number {
+    return this.#refusals++;
   }
 
   get isUsed(): boolean {
@@ -117,7 +127,7 @@ export class LiveResult implements Watcher {
 
   /** The documents of the service, in the form of the application. */
   get #docs(): readonly Doc[] {
-    const { list } = this.view;
+    const { list } = this.#view;
     return this.#codec?.list(list) ?? list;
   }
 
@@ -128,16 +138,19 @@ export class LiveResult implements Watcher {
     return cursor === undefined || ticket === undefined ? undefined : { cursor, ticket };
   }
 
+  /** The error that concerns this query alone. It says why the service ends the query, if the service does. */
+  get ownError(): TidewireError | undefined {
+    return this.#ownError;
+  }
+
   listen(listener: Listener): () => void {
     this.#listeners.add(listener);
-    if (this.#hasResult) {
-      call(listener.change, { type: "snapshot", docs: this.#docs });
-      call(listener.data, this.state.data);
-    }
+    if (this.#hasResult) call(listener.change, { type: "snapshot", docs: this.#docs });
+    if (this.#hasResult) call(listener.data, this.state.data);
     call(listener.status, this.#status);
     if (this.#status === "stopped") {
       call(listener.stopped, this.#error);
-      if (this.#error) this.#reportError(this.#error, [listener]);
+      if (this.#error !== undefined) this.#reportError(this.#error, [listener]);
     }
     return () => {
       if (this.#listeners.delete(listener) && !this.isUsed) this.#events.abandoned(this);
@@ -163,9 +176,11 @@ export class LiveResult implements Watcher {
 
   /** Shows this view from now on. */
   show(view: View): void {
-    this.view.watchers.delete(this);
+    const before = this.#view;
+    if (before === view) return;
+    before.watchers.delete(this);
     view.watchers.add(this);
-    this.view = view;
+    this.#view = view;
   }
 
   changed(change: Change<Doc>): void {
@@ -180,10 +195,10 @@ export class LiveResult implements Watcher {
   }
 
   advance(event: StatusEvent): void {
-    const status = nextStatus(this.#status, event);
+    const status = TRANSITIONS[this.#status][event];
     const isNew = status !== this.#status;
     this.#status = status;
-    if (status === "live" || event === "restart") this.#error = this.ownError = undefined;
+    if (status === "live" || event === "restart") this.#error = this.#ownError = undefined;
     this.#flush();
     if (!isNew) return;
     for (const { status: notify } of [...this.#listeners]) {
@@ -195,7 +210,7 @@ export class LiveResult implements Watcher {
 
   /** The service has accepted the subscription, or has sent a newer ticket. */
   renewed(ticket: string): void {
-    this.asking.refusals = 0;
+    this.#refusals = 0;
     this.#ticket = ticket;
     this.#events.moved(this);
   }
@@ -210,7 +225,7 @@ export class LiveResult implements Watcher {
    */
   note(error: TidewireError, isOwn = false): void {
     this.#error = error;
-    this.ownError = isOwn ? error : undefined;
+    this.#ownError = isOwn ? error : undefined;
     this.#flush();
     this.#reportError(error);
   }
@@ -229,7 +244,7 @@ export class LiveResult implements Watcher {
     this.advance("stop");
     const listeners = [...this.#listeners];
     for (const { stopped: notify } of listeners) call(notify, error);
-    if (error) this.#reportError(error, listeners);
+    if (error !== undefined) this.#reportError(error, listeners);
   }
 
   end(): void {
@@ -242,7 +257,8 @@ export class LiveResult implements Watcher {
     const isStop = this.#status === "stopped";
     const isHeard = listeners.some((listener) => listener.error ?? (isStop && listener.stopped));
     for (const { error: notify } of listeners) call(notify, error);
-    if (listeners.length > 0) this.#events.failed(this, error, isHeard);
+    if (isHeard) this.#events.heard(error);
+    else if (listeners.length > 0) this.#events.unheard(error);
   }
 
   /** Reports changes that arrived together at once, and never a status before its data. */

@@ -1,13 +1,19 @@
 import type { Link } from "./link.ts";
 import type { SessionOptions } from "./session-options.ts";
 import type { Tokens } from "./tokens.ts";
-import { BROKEN, type Target, type TransportEvents, type TransportKind } from "./transport.ts";
+import {
+  BROKEN,
+  type Target,
+  type Transport,
+  type TransportEvents,
+  type TransportKind,
+} from "./transport.ts";
 import { WsTransport } from "./ws-transport.ts";
 
 /**
- * Gets a token and opens the transport of a link. Never rejects: any failure closes the link. If the link ends in the meantime,
- * nothing is opened.
+ * Gets a token and opens the transport of a link. Never rejects: any failure closes the link.
  * @param withNewToken The last token is no longer accepted.
+ * @param isWanted Checked after each wait. If it returns `false`, nothing is opened.
  */
 export async function openLink(
   link: Link,
@@ -15,27 +21,51 @@ export async function openLink(
   tokens: Tokens,
   withNewToken: boolean,
   options: SessionOptions,
+  isWanted: () => boolean,
   events: TransportEvents,
 ): Promise<void> {
-  let subject = "the option `token` failed: ";
-  const fail = (cause: unknown) =>
-    events.closed(BROKEN, subject + (cause instanceof Error ? cause.message : String(cause)), cause);
-  const timer = setTimeout(() => fail("no token arrived in time"), options.connectTimeoutMs);
   try {
-    const token = await tokens.get(withNewToken);
-    if (link.hasEnded) return;
-    link.hasToken = true;
-    subject = "";
+    const token = await within(tokens.get(withNewToken), options.connectTimeoutMs).catch((cause: unknown) => {
+      throw new Error(`the option \`token\` of createClient failed: ${textOf(cause)}`, { cause });
+    });
+    if (!isWanted()) return;
+    link.gotToken();
     const target: Target = { ...options, token };
-    if (kind === "ws") link.transport = new WsTransport(target, events);
+    if (kind === "ws") link.use(openWebSocket(target, events));
     else {
       // Few clients ever need the other transports, so bundlers put them into a file that only those clients fetch.
       const { HttpTransport } = await import("./http-transport.ts");
-      if (!link.hasEnded) link.transport = new HttpTransport(kind, target, events);
+      if (isWanted()) link.use(new HttpTransport(kind, target, events));
     }
   } catch (cause) {
     // The token provider has failed, or the browser forbids the connection. The next attempt may succeed.
-    fail(cause);
+    events.closed(BROKEN, textOf(cause), cause);
+  }
+}
+
+const textOf = (cause: unknown) => (cause instanceof Error ? cause.message : String(cause));
+
+/**
+ * Opens a WebSocket.
+ * @throws {TypeError} The runtime has no WebSocket.
+ */
+function openWebSocket(target: Target, events: TransportEvents): Transport {
+  const { WebSocket } = target;
+  if (WebSocket === undefined) throw new TypeError("no WebSocket: give one to createClient");
+  return new WsTransport(WebSocket, target, events);
+}
+
+/**
+ * Limits the wait for a promise.
+ * @throws {Error} It has not settled in time.
+ */
+async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error("no token arrived in time")), timeoutMs);
+  });
+  try {
+    return await Promise.race([promise, late]);
   } finally {
     clearTimeout(timer);
   }

@@ -1,5 +1,5 @@
 /**
- * Keeps results over page loads. Few pages do, so that bundlers put this into a file that only those pages fetch. A reloaded page shows the last known documents at once and resumes from their cursor,
+ * Keeps results over page loads. A reloaded page shows the last known documents at once and resumes from their cursor,
  * so it needs no snapshot. Every failure of the store is survived, because the service has all the data.
  */
 import type { Doc } from "./result-set.ts";
@@ -16,12 +16,6 @@ export interface Store {
   load(key: string): Promise<Saved | undefined>;
   save(key: string, saved: Saved): Promise<void>;
   remove(key: string): Promise<void>;
-}
-
-/** A store that can forget all results at once. */
-export interface ClearableStore extends Store {
-  /** Removes the results of all scopes, for example at a logout, after the client was closed. */
-  clear(): Promise<void>;
 }
 
 /** Where results are kept, and for whom. */
@@ -48,14 +42,11 @@ const INTERVAL_MS = 1_000;
 /** Keeps results in a store. Results are written together, and not at every change. */
 export class Persistence {
   readonly #options: PersistOptions;
-  readonly #prefix: string;
   readonly #moved = new Set<Kept>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** @param prefix Distinguishes the services and value modes of an owner. */
-  constructor(options: PersistOptions, prefix: string) {
+  constructor(options: PersistOptions) {
     this.#options = options;
-    this.#prefix = prefix;
   }
 
   async load({ key }: Pick<Kept, "key">): Promise<Saved | undefined> {
@@ -92,61 +83,6 @@ export class Persistence {
   }
 
   #keyOf(key: string): string {
-    return JSON.stringify([this.#options.scope, this.#prefix + key]);
+    return JSON.stringify([this.#options.scope, key]);
   }
-}
-
-/** The parts of IndexedDB that are used. The types of browsers are unknown here. */
-interface Request<T> {
-  readonly result: T;
-  readonly error: unknown;
-  onsuccess: unknown;
-  onerror: unknown;
-  onupgradeneeded?: unknown;
-}
-interface ObjectStore {
-  get(key: string): Request<Saved | undefined>;
-  put(value: Saved, key: string): Request<unknown>;
-  delete(key: string): Request<unknown>;
-  clear(): Request<unknown>;
-}
-interface Database {
-  createObjectStore(name: string): ObjectStore;
-  transaction(name: string, mode: "readonly" | "readwrite"): { objectStore(name: string): ObjectStore };
-}
-interface Factory {
-  open(name: string): Request<Database>;
-}
-
-const STORE = "results";
-
-const settled = <T>(request: Request<T>): Promise<T> =>
-  new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
-
-/** The store in the database with this name. */
-export function openIndexedDb(name: string): ClearableStore {
-  let opened: Promise<Database> | undefined;
-  const open = () => {
-    const { indexedDB } = globalThis as { indexedDB?: Factory }; // other runtimes have none
-    if (indexedDB === undefined) return Promise.reject(new TypeError("no IndexedDB is available"));
-    const request = indexedDB.open(name);
-    request.onupgradeneeded = () => request.result.createObjectStore(STORE);
-    return settled(request);
-  };
-  const run = async <T>(
-    mode: "readonly" | "readwrite",
-    work: (store: ObjectStore) => Request<T>,
-  ): Promise<T> => {
-    opened ??= open();
-    return settled(work((await opened).transaction(STORE, mode).objectStore(STORE)));
-  };
-  return {
-    load: (key) => run("readonly", (store) => store.get(key)),
-    save: async (key, saved) => void (await run("readwrite", (store) => store.put(saved, key))),
-    remove: async (key) => void (await run("readwrite", (store) => store.delete(key))),
-    clear: async () => void (await run("readwrite", (store) => store.clear())),
-  };
 }

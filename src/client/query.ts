@@ -5,8 +5,8 @@
 import { TidewireError } from "../protocol/errors.ts";
 import type { AggregateRequest, DocumentMode, SortSpec, ValueMode } from "../protocol/messages.ts";
 import type { Count, GroupId, GroupValues, Row } from "./aggregates.ts";
+import { ChangeQueue } from "./change-queue.ts";
 import type { OperationTime } from "./fences.ts";
-import type { InitialResult } from "./initial.ts";
 import type { Listener, LiveRequest, LiveResult } from "./live-result.ts";
 import type { Doc } from "./result-set.ts";
 import type { ConnectionState } from "./session-options.ts";
@@ -17,10 +17,10 @@ import type { Change, Observer, Path, Projected, QueryState } from "./types.ts";
 export interface QueryHost {
   /** The state of a request, followed or not. */
   stateOf(key: string, request: LiveRequest): QueryState<Doc>;
-  /** The results that are held, by the keys of their requests. */
-  readonly results: ReadonlyMap<string, LiveResult>;
-  /** The results that a server has rendered, by the keys of their requests. */
-  readonly initial: ReadonlyMap<string, InitialResult>;
+  /** The state of a request as a server has rendered it; `undefined` if it has not. */
+  initialOf(key: string): QueryState<Doc> | undefined;
+  /** Whether there is a result of a request, perhaps an empty one. */
+  hasResult(key: string): boolean;
   /** The shared result of a request. The caller must listen to it at once. */
   acquire(key: string, request: LiveRequest): LiveResult;
   /** The client itself, for the other entries of the package. */
@@ -59,10 +59,12 @@ export class Query<T extends object, R = T> {
 
   /** @internal */
   constructor(host: QueryHost, request: LiveRequest) {
-    // A client without the documents cannot apply a delta to them. The service would grant it.
     if (request.snapshot === false && (request.limit !== undefined || request.documents === "delta")) {
-      throw new TidewireError("bad-request", "limits and deltas need the snapshot");
+      throw new TidewireError("bad-request", "without a snapshot there is neither a limit nor a delta");
     }
+    const { aggregate, sort, fields, documents } = request;
+    if (aggregate && (sort ?? fields ?? documents))
+      throw new TidewireError("bad-request", "counts and groups have no fields, sort or deltas");
     this.#host = host;
     this.client = host;
     this.#request = request;
@@ -71,13 +73,13 @@ export class Query<T extends object, R = T> {
 
   /** Only these fields, as dotted paths; `_id` is always included. */
   fields<const P extends Path<T>>(...paths: readonly P[]): Query<T, Projected<T, P>> {
-    return this.#with({ fields: [...paths] });
+    return new Query(this.#host, { ...this.#request, fields: [...paths] });
   }
 
   /** Sorts by a path, `1` ascending. A second call breaks ties by another path. The last ties are broken by `_id`. */
   sort(path: Path<T>, direction: 1 | -1 = 1): Query<T, R> {
     const sort = [...(this.#request.sort ?? []), [path, direction] as SortSpec[number] & [string, 1 | -1]];
-    return this.#with({ sort });
+    return new Query(this.#host, { ...this.#request, sort });
   }
 
   /**
@@ -85,7 +87,7 @@ export class Query<T extends object, R = T> {
    * documents that the client has of this one until its own are complete.
    */
   limit(limit: number): Query<T, R> {
-    return this.#with({ limit });
+    return new Query(this.#host, { ...this.#request, limit });
   }
 
   /**
@@ -119,11 +121,7 @@ export class Query<T extends object, R = T> {
   aggregate<Q = { readonly _id: unknown } & Readonly<Record<string, unknown>>>(
     aggregate: AggregateRequest,
   ): Query<T, Q> {
-    return this.#with({ aggregate });
-  }
-
-  #with<Q>(part: Partial<LiveRequest>): Query<T, Q> {
-    return new Query(this.#host, { ...this.#request, ...part });
+    return new Query(this.#host, { ...this.#request, aggregate });
   }
 
   /**
@@ -148,20 +146,17 @@ export class Query<T extends object, R = T> {
    * the query has stopped for another reason. A loop that reads too slowly receives another `snapshot`.
    */
   changes(): AsyncIterableIterator<Change<R>> {
-    // Few pages use loops, so bundlers put the queue into a file that only those pages fetch.
-    const queue = import("./change-queue.ts").then(({ queueChanges }) =>
-      queueChanges<R>(
-        () => this.getState().data,
-        (listener) => this.#follow(listener),
-      ),
+    // Assigned later, because a query that has stopped already ends the queue while it is being followed.
+    let stop: (() => void) | undefined;
+    const queue = new ChangeQueue<R>(
+      () => this.getState().data,
+      () => stop?.(),
     );
-    return {
-      next: async () => (await queue).next(),
-      return: async () => (await queue).return(),
-      [Symbol.asyncIterator]() {
-        return this;
-      },
-    };
+    stop = this.#follow({
+      change: (change) => queue.push(change),
+      stopped: (error) => (error === undefined ? void queue.return() : queue.fail(error)),
+    });
+    return queue;
   }
 
   /**
@@ -169,15 +164,26 @@ export class Query<T extends object, R = T> {
    * @throws {TidewireError} Why the query has stopped.
    */
   snapshot(): Promise<readonly R[]> {
-    let stop: (() => void) | undefined;
-    const result = new Promise<readonly R[]>((resolve, reject) => {
-      const state = ({ status, data }: QueryState<R>) => {
-        if (status === "live") resolve(data);
+    return new Promise((resolve, reject) => {
+      let stop: (() => void) | undefined;
+      let isSettled = false;
+      const settle = () => {
+        isSettled = true;
+        stop?.();
       };
-      stop = this.#follow({ state, stopped: (error = clientClosed()) => reject(error) });
+      const state = ({ status, data }: QueryState<R>) => {
+        if (status !== "live") return;
+        resolve(data);
+        settle();
+      };
+      const stopped = (error = clientClosed()) => {
+        reject(error);
+        settle();
+      };
+      stop = this.#follow({ state, stopped });
       state(this.getState());
+      if (isSettled) stop();
     });
-    return result.finally(stop);
   }
 
   #follow(

@@ -25,17 +25,17 @@ export class ResultSet {
   #list: readonly Doc[] | undefined;
 
   /** @param sorted Whether documents are inserted before others. Otherwise they stay in the order of arrival. */
-  constructor(sorted: boolean, from: readonly Doc[] = []) {
+  constructor(sorted: boolean, from?: ResultSet) {
     this.#sorted = sorted;
-    for (const doc of from) this.put(doc, null);
-    this.#list = from;
+    for (const doc of from?.list ?? []) this.put(doc, null);
+    this.#list = from?.list;
   }
 
   /** The same array until something changes. */
   get list(): readonly Doc[] {
-    if (!this.#list) {
+    if (this.#list === undefined) {
       const list: Doc[] = [];
-      for (let at = this.#ends.next; at.doc; at = at.next) list.push(at.doc);
+      for (let at = this.#ends.next; at.doc !== undefined; at = at.next) list.push(at.doc);
       this.#list = list;
     }
     return this.#list;
@@ -62,7 +62,7 @@ export class ResultSet {
     place.doc = doc;
     this.#places.set(key, place);
     this.#list = undefined;
-    if (known && (before === undefined || !this.#sorted)) return;
+    if (known !== undefined && (before === undefined || !this.#sorted)) return;
     // An unknown document counts as the end.
     const next = (this.#sorted && before !== null && this.#places.get(keyOf(before))) || this.#ends;
     if (next === place) return;
@@ -74,7 +74,7 @@ export class ResultSet {
   remove(id: unknown): Doc | undefined {
     const key = keyOf(id);
     const place = this.#places.get(key);
-    if (!place) return undefined;
+    if (place === undefined) return undefined;
     this.#places.delete(key);
     this.#list = undefined;
     link(place.previous, place.next);

@@ -19,23 +19,22 @@ export interface ConnectionState {
 /** The parts and settings of a session, with all defaults filled in. */
 export interface SessionOptions {
   readonly url: string;
-  /** `false`: connects only after `connect()`. */
-  readonly autoConnect?: boolean | undefined;
-  readonly token?: TokenProvider | undefined;
+  readonly token: TokenProvider | undefined;
   readonly values: ValueMode;
   /** In the order in which they are tried. */
   readonly transports: readonly TransportKind[];
   readonly WebSocket: WebSocketConstructor | undefined;
-  readonly fetch?: typeof fetch | undefined;
-  readonly reconnect?: ReconnectOptions | undefined;
+  readonly fetch: typeof fetch;
+  readonly reconnect: ReconnectOptions;
   readonly connectTimeoutMs: number;
   readonly silenceMs: number;
   /** After this time on another transport, the first one is tried again, in milliseconds. */
   readonly upgradeAfterMs: number;
   readonly random: () => number;
   readonly trace: Trace | undefined;
-  /** Takes the errors that need no report to the developer, because the client resumes by itself. */
-  readonly heard: WeakSet<TidewireError>;
+  readonly onState: (state: ConnectionState) => void;
+  /** The connection has ended with this error, and the client resumes by itself. */
+  readonly onRecovering: (error: TidewireError) => void;
   /** The kept copy of the result is void. */
   readonly onEnded: (result: LiveResult) => void;
   /** The page is about to be frozen or closed. */

@@ -1,20 +1,23 @@
 import type { TidewireError } from "../protocol/errors.ts";
-import type { ErrorMessage, ServerMessage } from "../protocol/messages.ts";
+import type { ServerMessage } from "../protocol/messages.ts";
 import type { Companion } from "./companion.ts";
 import { deliver } from "./deliver.ts";
-import type { Fences, OperationTime } from "./fences.ts";
+import { EarlyRoom } from "./early-room.ts";
+import { Fences, type OperationTime } from "./fences.ts";
 import { Link } from "./link.ts";
 import type { LiveResult } from "./live-result.ts";
 import { openLink } from "./open-link.ts";
 import { watchPage } from "./page.ts";
 import { Reconnect } from "./reconnect.ts";
-import { DEFAULT_ROOM, NO_ROOM, roomOf } from "./request-queue.ts";
 import type { ConnectionState, SessionOptions } from "./session-options.ts";
-import { type Answer, Subscriptions } from "./subscriptions.ts";
+import { StateHolder } from "./state-holder.ts";
+import { type Answer, Subscriptions, stopResult } from "./subscriptions.ts";
+import { Timers } from "./timers.ts";
 import { clientClosed, endError, toError } from "./to-error.ts";
+import { TokenRenewal } from "./token-renewal.ts";
 import { Tokens } from "./tokens.ts";
 import { BROKEN, type TransportKind } from "./transport.ts";
-import type { TransportChoice } from "./transport-choice.ts";
+import { TransportChoice } from "./transport-choice.ts";
 
 const OVERLOADED = 1013;
 
@@ -23,141 +26,137 @@ const OVERLOADED = 1013;
  * when to give up. `subscriptions.ts` decides how subscriptions resume.
  */
 export class Session {
-  /** They receive every new state. */
-  readonly listeners = new Set<(state: ConnectionState) => void>();
   readonly #options: SessionOptions;
   readonly #reconnect: Reconnect;
   readonly #tokens: Tokens;
+  readonly #renewal: TokenRenewal;
   readonly #subscriptions: Subscriptions;
-  #fences: Fences | undefined;
-  /** `undefined` until a connection has failed. Until then the first transport is used. */
-  #choice: TransportChoice | undefined;
-  #companion: Companion | undefined;
+  readonly #fences = new Fences();
   #isAllowed: boolean;
   #stopped: TidewireError | undefined;
-  /** The connection, and perhaps one that will replace it: its node shuts down, or a better transport is tried. */
-  #links: readonly Link[] = [];
+  /** The current connection, or the one that is being made. */
+  #link: Link | undefined;
+  /** A second connection while the first still delivers: its node shuts down, or a better transport is tried. */
+  #next: Link | undefined;
   /** The connection over which a new token was sent that was not answered yet. */
   #refreshing: Link | undefined;
+  readonly #choice: TransportChoice;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #timers = new Timers();
   #mayHurry = true;
-  #hasBeenWelcomed = false;
-  /** [3.1] How much a connection may send right after `hello`. */
-  #room = DEFAULT_ROOM;
+  readonly #early = new EarlyRoom();
   #unwatch: (() => void) | undefined;
-  /** The same object as long as nothing changes, so that frameworks can compare it. */
-  #state: ConnectionState;
+  readonly #state: StateHolder;
 
-  constructor(options: SessionOptions) {
+  constructor(options: SessionOptions, autoConnect: boolean) {
     this.#options = options;
-    this.#isAllowed = options.autoConnect !== false;
-    this.#state = { status: "idle", transport: this.#kind, error: undefined };
+    this.#isAllowed = autoConnect;
+    this.#choice = new TransportChoice(options.transports, options.upgradeAfterMs);
     this.#reconnect = new Reconnect(options.random, options.reconnect);
-    this.#tokens = new Tokens(options.token, {
+    this.#tokens = new Tokens(options.token);
+    this.#renewal = new TokenRenewal(this.#tokens, {
       renewed: (token) => this.#renewed(token),
       failed: (error) => this.#subscriptions.note(error),
     });
-    this.#subscriptions = new Subscriptions(options.random, (result) => {
-      options.onEnded(result);
-      this.#endIfUnused();
-    });
+    this.#state = new StateHolder(this.#choice.kind, options.onState);
+    this.#subscriptions = new Subscriptions(
+      {
+        askLater: (link, result, delayMs) =>
+          this.#timers.later(delayMs, () => {
+            const isWanted = this.#links().includes(link) && this.#subscriptions.results.has(result.id);
+            if (isWanted) this.#subscriptions.ask(link, result);
+          }),
+        ended: (result) => {
+          options.onEnded(result);
+          this.#endIfUnused();
+        },
+        broken: (link) => {
+          link.transport?.end();
+          this.#closed(link, BROKEN, "invalid answer of the service");
+        },
+      },
+      options.random,
+    );
   }
 
   get state(): ConnectionState {
-    return this.#state;
+    return this.#state.state;
   }
 
   /** Permits to connect, and starts again if the session had stopped. */
   connect(): void {
     this.#isAllowed = true;
-    if (this.#stopped) {
+    if (this.#stopped !== undefined) {
       this.#stopped = undefined;
       this.#reconnect.restart();
       // The last token may be the reason why it stopped.
       this.#tokens.forget();
       this.#setState("idle");
-      this.#subscriptions.advance("restart");
+      for (const result of this.#subscriptions.list) result.advance("restart");
     }
-    if (this.#isNeeded) this.#begin();
+    if (this.#subscriptions.areNeeded) this.#begin();
   }
 
   /** Ends the connection and all queries. @param error Omitted if the application closed the client. */
   stop(error?: TidewireError): void {
     this.#stopped = error ?? clientClosed();
     this.#endAll();
-    this.#fences?.endAll(this.#stopped);
-    for (const result of this.#subscriptions.list) this.#subscriptions.stop(result, error);
-    this.#companion?.stopped(this.#stopped);
+    this.#fences.fail(this.#stopped);
+    for (const result of this.#subscriptions.list) stopResult(result, error, this.#options.onEnded);
+    this.#subscriptions.companion?.stopped(this.#stopped);
     this.#setState("stopped", error);
   }
 
   /** @returns Ends the connection if nothing needs it any more. */
   attach(companion: Companion): () => void {
-    this.#companion = companion;
-    if (this.#stopped) companion.stopped(this.#stopped);
+    this.#subscriptions.attach(companion);
+    if (this.#stopped !== undefined) companion.stopped(this.#stopped);
     else if (this.#isAllowed) this.#begin();
     return () => this.#endIfUnused();
   }
 
   add(result: LiveResult): void {
     this.#subscriptions.results.set(result.id, result);
-    if (this.#stopped) this.#subscriptions.stop(result, this.#stopped);
+    if (this.#stopped !== undefined) stopResult(result, this.#stopped, this.#options.onEnded);
     else if (this.#isAllowed) this.#begin();
   }
 
   /** The kept copy of the result was read, so the result may be requested. */
   ready(result: LiveResult): void {
-    result.asking.isReady = true;
+    this.#subscriptions.ready(result);
     if (!this.#subscriptions.results.has(result.id)) return;
-    for (const link of this.#links) if (link.requests.isOpen) this.#subscriptions.ask(link, result);
+    for (const link of this.#links()) if (link.requests.isOpen) this.#subscriptions.ask(link, result);
   }
 
   remove(result: LiveResult): void {
-    this.#subscriptions.remove(result, this.#links);
+    this.#subscriptions.remove(result, this.#links());
     this.#endIfUnused();
   }
 
   /** Settles once every change up to a write's operation time has arrived. */
-  async fence(operationTime: OperationTime): Promise<void> {
-    // Few pages need fences, so bundlers put them into a file that only those pages fetch.
-    const { Fences } = await import("./fences.ts");
-    if (this.#subscriptions.results.size === 0) return;
-    if (this.#stopped) throw this.#stopped;
-    this.#fences ??= new Fences();
-    await this.#fences.add(operationTime, this.#link);
+  fence(operationTime: OperationTime): Promise<void> {
+    if (this.#subscriptions.results.size === 0) return Promise.resolve();
+    if (this.#stopped !== undefined) return Promise.reject(this.#stopped);
+    return this.#fences.add(operationTime, this.#link);
   }
 
-  /** The transport of the next connection. */
-  get #kind(): TransportKind {
-    return this.#choice?.kind ?? this.#options.transports[0] ?? "ws";
-  }
-
-  get #link(): Link | undefined {
-    return this.#links[0];
-  }
-
-  /** Whether anything needs the connection. */
-  get #isNeeded(): boolean {
-    return this.#subscriptions.results.size > 0 || this.#companion?.isNeeded === true;
+  #links(): Link[] {
+    return [this.#link, this.#next].filter((link) => link !== undefined);
   }
 
   #setState(status: ConnectionState["status"], error?: TidewireError): void {
-    const transport = this.#link?.transport?.kind ?? this.#kind;
-    const before = this.#state;
-    if (before.status === status && before.transport === transport && before.error === error) return;
-    this.#state = Object.freeze({ status, transport, error });
-    for (const listener of [...this.listeners]) listener(this.#state);
+    this.#state.set(status, this.#link?.transport?.kind ?? this.#choice.kind, error);
   }
 
   /** Connects, unless an attempt is in progress. */
   #begin(): void {
-    if (this.#link || this.#retryTimer !== undefined) return;
+    if (this.#link !== undefined || this.#retryTimer !== undefined) return;
     this.#unwatch ??= watchPage({
       awake: () => this.#awake(),
       offline: () => this.#check(),
       hidden: this.#options.onHidden,
     });
-    const pauseMs = this.#reconnect.pauseMs();
+    const pauseMs = this.#reconnect.pauseMs(Date.now());
     if (pauseMs > 0) this.#retryTimer = setTimeout(() => this.#connect(false), pauseMs);
     else this.#connect(false);
   }
@@ -166,49 +165,49 @@ export class Session {
     clearTimeout(this.#retryTimer);
     this.#retryTimer = undefined;
     const link = new Link();
-    this.#links = [link];
+    this.#link = link;
     this.#options.trace?.connecting();
-    this.#setState("connecting", this.#state.error);
-    this.#subscriptions.advance("attempt");
-    this.#open(link, this.#kind, withNewToken);
+    this.#setState("connecting", this.state.error);
+    for (const result of this.#subscriptions.list) result.advance("attempt");
+    this.#open(link, this.#choice.kind, withNewToken);
   }
 
   #open(link: Link, kind: TransportKind, withNewToken: boolean): void {
-    this.#reconnect.attempted();
-    void openLink(link, kind, this.#tokens, withNewToken, this.#options, {
+    this.#reconnect.attempted(Date.now());
+    const isWanted = () => this.#links().includes(link);
+    void openLink(link, kind, this.#tokens, withNewToken, this.#options, isWanted, {
       opened: () => {
-        link.requests.opened(this.#room);
-        this.#askAll(link);
+        link.requests.opened(this.#early.room);
+        this.#subscriptions.askAll(link);
       },
-      ready: () => {
-        link.becameReady();
-        this.#askAll(link);
-        if (link === this.#link) this.#fences?.send(link);
-        this.#promote();
-      },
+      ready: () => this.#ready(link),
       message: (message, scope) => this.#receive(link, message, scope),
       closed: (code, reason, cause) => this.#closed(link, code, reason, cause),
     });
   }
 
-  #askAll(link: Link): void {
+  #ready(link: Link): void {
+    link.becameReady();
     this.#subscriptions.askAll(link);
-    this.#companion?.ask(link);
+    if (link === this.#link) this.#fences.send(link);
+    this.#promote();
   }
 
   /** Leaves the old connection once the new one has answered every request. */
   #promote(): void {
-    const [old, next] = this.#links;
-    if (!next?.isReady || next.asked.size > 0) return;
-    this.#links = [next];
+    const next = this.#next;
+    if (next === undefined || !next.isReady || next.asked.size > 0) return;
+    const old = this.#link;
+    this.#link = next;
+    this.#next = undefined;
     old?.end();
-    this.#choice?.use(next);
-    this.#fences?.send(next);
+    this.#choice.use(next);
+    this.#fences.send(next);
     this.#connected(next);
   }
 
   #connected(link: Link): void {
-    if (link !== this.#link || !link.greeting) return;
+    if (link !== this.#link || link.greeting === undefined) return;
     this.#options.trace?.message(link.greeting);
     this.#setState("connected");
     this.#upgradeLater(link);
@@ -218,18 +217,16 @@ export class Session {
   #receive(link: Link, message: ServerMessage, scope: string | undefined): void {
     link.heard(message);
     const trace = message.type === "welcome" ? undefined : this.#options.trace;
-    if (this.#companion?.receive(link, message)) return;
+    if (this.#subscriptions.companion?.receive(link, message)) return;
     const wasInUse = link === this.#link;
     if (wasInUse) trace?.message(message);
     switch (message.type) {
       case "welcome":
-        link.greeting = message;
-        link.requests.welcome(message);
-        this.#choice?.welcomed(link);
-        this.#hasBeenWelcomed = true;
-        this.#room = roomOf(message);
-        this.#reconnect.welcomed(message.reconnect);
-        this.#tokens.accepted(message.expires);
+        link.welcome(message, Date.now());
+        this.#choice.welcomed(link);
+        this.#early.welcomed(message);
+        this.#reconnect.welcomed(message.reconnect, Date.now());
+        this.#renewal.expires(message.expires);
         this.#connected(link);
         break;
       case "subscribed":
@@ -241,17 +238,17 @@ export class Session {
         this.#subscriptions.renewed(message.tickets);
         break;
       case "expiring":
-        void this.#tokens.renew();
+        void this.#renewal.renew();
         break;
       case "refreshed":
         this.#refreshing = undefined;
-        this.#tokens.accepted(message.expires);
+        this.#renewal.expires(message.expires);
         break;
       case "draining":
         this.#draining(link, message.withinMs);
         break;
       case "fenced":
-        this.#fences?.end(message.id);
+        this.#fences.passed(message.id);
         break;
       default:
         deliver(link, message, scope);
@@ -260,141 +257,142 @@ export class Session {
   }
 
   #answered(link: Link, message: Answer, scope: string | undefined): void {
-    if (message.type === "error") this.#refused(link, message);
-    const result = this.#subscriptions.results.get(message.id ?? "");
+    const subscriptions = this.#subscriptions;
     // Messages of the old connection about a query that the new one has taken over are ignored.
-    const isOver = result && link === this.#link && this.#links[1]?.serves.has(result);
-    if (result && !isOver) {
-      const others = this.#links.filter((other) => other !== link);
-      const isValid = this.#subscriptions.answered(link, result, message, scope, others);
-      if (!isValid) this.#closed(link, BROKEN, "invalid answer");
+    if (link === this.#link && subscriptions.isServed(message.id, this.#next)) return;
+    if (message.type === "subscribed") {
+      const others = this.#links().filter((other) => other !== link);
+      subscriptions.subscribed(link, message, scope, others);
+    } else if (message.type === "unsubscribed") {
+      subscriptions.unsubscribed(link, message);
+    } else {
+      if (message.retryAfterMs !== undefined) this.#reconnect.waitAtLeast(message.retryAfterMs, Date.now());
+      if (message.id !== undefined && this.#fences.refused(message.id, message)) return;
+      // The old token stays in force until it expires. The application should know why the new one was refused.
+      if (message.id === undefined && link === this.#refreshing) {
+        this.#refreshing = undefined;
+        subscriptions.note(toError(message));
+      }
+      subscriptions.error(link, message);
     }
     this.#promote();
   }
 
-  #refused(link: Link, message: ErrorMessage): void {
-    if (message.retryAfterMs) this.#reconnect.waitAtLeast(message.retryAfterMs);
-    if (message.id !== undefined) this.#fences?.end(message.id, toError(message));
-    else if (link === this.#refreshing) {
-      // The old token stays in force until it expires. The application should know why the new one was refused.
-      this.#refreshing = undefined;
-      this.#subscriptions.note(toError(message));
-    }
-  }
-
   #renewed(token: string): void {
     const link = this.#link;
-    if (link?.transport?.kind === "ws") {
-      this.#refreshing = link;
-      link.send({ type: "refresh", token });
-    } else this.#move(); // a stream has one direction, so the new token needs another stream
+    if (link?.transport?.kind !== "ws") {
+      // A stream has one direction, so the new token needs another stream.
+      this.#move();
+      return;
+    }
+    this.#refreshing = link;
+    link.send({ type: "refresh", token });
   }
 
   #draining(link: Link, withinMs: number): void {
-    this.#reconnect.waitAtLeast(withinMs);
-    if (link.isDraining) return;
-    link.isDraining = true;
-    link.later(this.#reconnect.momentWithin(withinMs), () => link === this.#link && this.#move());
+    this.#reconnect.waitAtLeast(withinMs, Date.now());
+    if (!link.drain()) return;
+    this.#timers.later(this.#reconnect.momentWithin(withinMs), () => {
+      if (link === this.#link) this.#move();
+    });
   }
 
   /** [3.2, draining] Make before break: the next connection is made while this one delivers. */
-  #move(kind = this.#kind): void {
-    const [active, next] = this.#links;
-    if (!active?.isReady || next) return;
-    const pauseMs = this.#reconnect.pauseMs();
+  #move(kind = this.#choice.kind): void {
+    const active = this.#link;
+    if (active?.isReady !== true || this.#next !== undefined) return;
+    const pauseMs = this.#reconnect.pauseMs(Date.now());
     if (pauseMs > 0) {
-      active.later(pauseMs, () => this.#move(kind));
+      this.#timers.later(pauseMs, () => active === this.#link && this.#move(kind));
       return;
     }
     const link = new Link();
-    this.#links = [active, link];
+    this.#next = link;
     this.#open(link, kind, false);
   }
 
   /** Tries the best transport again after a while, if another one is in use. */
   #upgradeLater(link: Link): void {
-    const delayMs = this.#choice?.upgradeMs();
-    if (delayMs !== undefined) link.later(delayMs, () => this.#move(this.#options.transports[0]));
+    const delayMs = this.#choice.upgradeMs();
+    if (delayMs === undefined) return;
+    this.#timers.later(delayMs, () => {
+      if (link === this.#link) this.#move(this.#options.transports[0]);
+    });
   }
 
   #closed(link: Link, code: number, reason: string, cause?: unknown): void {
-    if (link.hasEnded) return;
-    const isTooEarly = link.wasTooEarly(code);
-    if (isTooEarly) this.#room = NO_ROOM;
+    if (!this.#links().includes(link)) return;
+    const isTooEarly = link.greeting === undefined && this.#early.refused(code, link.requests.wasEarly);
     link.end();
-    const wasInUse = link === this.#link;
-    this.#links = this.#links.filter((other) => other !== link);
-    this.#subscriptions.lost(link, this.#links);
-    this.#companion?.lost();
-    const active = this.#link;
-    if (!active) {
-      const { lastError } = link;
-      const error = lastError ? toError(lastError) : endError(code, reason, cause);
-      if (isTooEarly) this.#options.heard.add(error);
-      this.#comeBack(link, isTooEarly ? BROKEN : code, lastError?.message ?? reason, error);
-    } else if (wasInUse) {
+    if (link === this.#next) {
+      this.#next = undefined;
+      this.#subscriptions.lost(link, this.#links());
+      // The current connection still delivers. When it ends, the client connects again.
+      const active = this.#link;
+      if (active?.isDraining) this.#timers.later(this.#reconnect.nextDelayMs(), () => this.#move());
+      else if (active !== undefined) this.#upgradeLater(active);
+      return;
+    }
+    this.#link = this.#next;
+    this.#next = undefined;
+    this.#subscriptions.lost(link, this.#links());
+    if (this.#link !== undefined) {
       // The old connection broke before the new one had answered every request.
-      this.#subscriptions.takenOver(active);
+      this.#subscriptions.takenOver(this.#link);
       this.#setState("connecting");
-      this.#connected(active);
-    } else if (active.isDraining) active.later(this.#reconnect.nextDelayMs(), () => this.#move());
-    else this.#upgradeLater(active);
+      this.#connected(this.#link);
+    } else {
+      const { lastError } = link;
+      const error = lastError === undefined ? endError(code, reason, cause) : toError(lastError);
+      if (isTooEarly) this.#options.onRecovering(error);
+      this.#comeBack(link, isTooEarly ? BROKEN : code, lastError?.message ?? reason, error);
+    }
   }
 
   #comeBack(link: Link, code: number, reason: string, error: TidewireError): void {
-    this.#tokens.rest();
-    if (link.hasToken && !link.greeting) this.#chooseTransport();
-    const step = this.#reconnect.closed(code);
+    this.#renewal.stop();
+    this.#choice.ended(link);
+    const step = this.#reconnect.closed(code, Date.now());
     this.#options.trace?.cut(code, reason, step);
     if (step.action === "stop") {
       this.stop(error);
       return;
     }
     // A connection that worked before is resumed. Only one that has never worked may need the developer's attention.
-    if (this.#hasBeenWelcomed) this.#options.heard.add(error);
+    if (this.#early.hasBeenWelcomed) this.#options.onRecovering(error);
     this.#mayHurry = code < 4200 && code !== OVERLOADED;
-    this.#subscriptions.advance("lost", error);
+    this.#subscriptions.disconnected(error);
     this.#setState("offline", error);
     this.#retryTimer = setTimeout(() => this.#connect(step.withNewToken), step.delayMs);
-  }
-
-  /** A connection has ended that was never welcomed. */
-  #chooseTransport(): void {
-    void import("./transport-choice.ts").then(
-      ({ TransportChoice }) => {
-        this.#choice ??= new TransportChoice(this.#options, this.#hasBeenWelcomed);
-        this.#choice.failed();
-      },
-      () => {}, // the client keeps to the first transport, and the next failure requests the file again
-    );
   }
 
   /** The network may be back: connects without further waiting, and checks whether existing connections still work. */
   #awake(): void {
     if (this.#retryTimer === undefined) this.#check();
-    else if (this.#mayHurry && this.#reconnect.pauseMs() === 0) this.#connect(false);
+    else if (this.#mayHurry && this.#reconnect.pauseMs(Date.now()) === 0) this.#connect(false);
   }
 
   #check(): void {
-    for (const link of this.#links) link.transport?.check();
+    for (const link of this.#links()) link.transport?.check();
   }
 
   #endIfUnused(): void {
-    if (this.#isNeeded || this.#stopped) return;
+    if (this.#subscriptions.areNeeded || this.#stopped !== undefined) return;
     this.#endAll();
-    // No query is left that could lag behind a write.
-    this.#fences?.endAll();
+    this.#fences.pass();
     this.#setState("idle");
   }
 
   #endAll(): void {
     clearTimeout(this.#retryTimer);
+    this.#timers.clear();
+    this.#renewal.stop();
     this.#retryTimer = undefined;
-    this.#tokens.rest();
     this.#unwatch?.();
     this.#unwatch = undefined;
-    const links = this.#links;
-    this.#links = [];
+    const links = this.#links();
+    this.#link = undefined;
+    this.#next = undefined;
     for (const link of links) link.end();
   }
 }

@@ -32,20 +32,61 @@ export const STATUS_EVENTS = [
 /** One of `STATUS_EVENTS`. */
 export type StatusEvent = (typeof STATUS_EVENTS)[number];
 
-/**
- * The next status, by event and status. An event that is not listed for a status changes nothing: it makes no sense there, for
- * example because the end of a connection has overtaken it.
- */
-const CHANGES: Readonly<Record<StatusEvent, Partial<Record<Status, Status>>>> = {
-  attempt: { offline: "connecting" },
-  subscribed: { connecting: "catching-up", live: "catching-up" },
-  "caught-up": { "catching-up": "live" },
-  reset: { live: "catching-up" },
-  refused: { "catching-up": "connecting", live: "connecting" },
-  lost: { connecting: "offline", "catching-up": "offline", live: "offline" },
-  stop: { connecting: "stopped", "catching-up": "stopped", live: "stopped", offline: "stopped" },
-  restart: { offline: "connecting", stopped: "connecting" },
-};
+type Row = Readonly<Record<StatusEvent, Status>>;
 
-/** The status of a query after an event. */
-export const nextStatus = (status: Status, event: StatusEvent): Status => CHANGES[event][status] ?? status;
+/**
+ * Every status and every event. An event that makes no sense in a status changes nothing, for example one that was
+ * overtaken by the end of a connection.
+ */
+export const TRANSITIONS: Readonly<Record<Status, Row>> = {
+  connecting: {
+    attempt: "connecting",
+    subscribed: "catching-up",
+    "caught-up": "connecting",
+    reset: "connecting",
+    refused: "connecting",
+    lost: "offline",
+    stop: "stopped",
+    restart: "connecting",
+  },
+  "catching-up": {
+    attempt: "catching-up",
+    subscribed: "catching-up",
+    "caught-up": "live",
+    reset: "catching-up",
+    refused: "connecting",
+    lost: "offline",
+    stop: "stopped",
+    restart: "catching-up",
+  },
+  live: {
+    attempt: "live",
+    subscribed: "catching-up",
+    "caught-up": "live",
+    reset: "catching-up",
+    refused: "connecting",
+    lost: "offline",
+    stop: "stopped",
+    restart: "live",
+  },
+  offline: {
+    attempt: "connecting",
+    subscribed: "offline",
+    "caught-up": "offline",
+    reset: "offline",
+    refused: "offline",
+    lost: "offline",
+    stop: "stopped",
+    restart: "connecting",
+  },
+  stopped: {
+    attempt: "stopped",
+    subscribed: "stopped",
+    "caught-up": "stopped",
+    reset: "stopped",
+    refused: "stopped",
+    lost: "stopped",
+    stop: "stopped",
+    restart: "connecting",
+  },
+};

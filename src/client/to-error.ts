@@ -1,22 +1,29 @@
-import { TidewireError } from "../protocol/errors.ts";
+import { type ErrorCode, TidewireError } from "../protocol/errors.ts";
 import type { ErrorMessage } from "../protocol/messages.ts";
-import { actionFor } from "./reconnect.ts";
 
 /** Converts an error of the service for the application. */
-export const toError = ({ code, message, details, retry, retryAfterMs }: ErrorMessage): TidewireError =>
-  new TidewireError(code, message, details, { retry, retryAfterMs });
+export function toError({ code, message, details, retry, retryAfterMs }: ErrorMessage): TidewireError {
+  return new TidewireError(code, message, details, {
+    retry,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}
 
 /** The application has closed the client, so that requests cannot be answered. */
 export const clientClosed = () =>
-  new TidewireError("unavailable", "the client was closed; connect() opens it again", {
+  new TidewireError("unavailable", "the client was closed; call connect() to use it again", {
     reason: "closed",
   });
 
 /** The error for a connection that ended without a message of the service. */
-export function endError(closeCode: number, reason: string, cause: unknown): TidewireError {
-  const isAuth = actionFor(closeCode) === "token" || closeCode === 4401;
+export function endError(code: number, reason: string, cause: unknown): TidewireError {
+  const message = reason === "" ? `the connection ended (${code})` : reason;
+  return new TidewireError(codeOf(code), message, { code }, { cause });
+}
+
+function codeOf(closeCode: number): ErrorCode {
   // The code hides the documents, even if the message before it was lost.
-  const code = closeCode === 4403 ? "forbidden" : isAuth ? "unauthenticated" : "unavailable";
-  const message = reason || `the connection ended (${closeCode})`;
-  return new TidewireError(code, message, { code: closeCode }, { cause });
+  if (closeCode === 4403) return "forbidden";
+  const isAuth = (closeCode >= 4100 && closeCode < 4200) || closeCode === 4401;
+  return isAuth ? "unauthenticated" : "unavailable";
 }

@@ -1,10 +1,8 @@
 /**
  * Chooses between WebSocket, SSE and polls. Some networks break WebSockets, and nothing reports that reliably, so the
- * client tries the next transport after repeated failures and returns to the first one later. Few clients ever need that, so
- * bundlers put this into a file that only those clients fetch.
+ * client tries the next transport after repeated failures and returns to the first one later.
  */
 import type { Link } from "./link.ts";
-import type { SessionOptions } from "./session-options.ts";
 import type { TransportKind } from "./transport.ts";
 
 /** Consecutive failures before the next transport is tried. */
@@ -21,22 +19,21 @@ export class TransportChoice {
   #index = 0;
   #failures = 0;
   /** Whether the first choice has worked since it was last considered broken. */
-  #firstHasWorked: boolean;
+  #firstHasWorked = false;
 
-  constructor({ transports, upgradeAfterMs }: SessionOptions, firstHasWorked: boolean) {
-    this.#kinds = transports;
+  /** @param upgradeAfterMs After this time on another transport, the first one is tried again, in milliseconds. */
+  constructor(kinds: readonly TransportKind[], upgradeAfterMs: number) {
+    this.#kinds = kinds;
     this.#upgradeAfterMs = upgradeAfterMs;
-    this.#firstHasWorked = firstHasWorked;
   }
 
   /** The transport of the next connection. */
-  get kind(): TransportKind | undefined {
-    return this.#kinds[this.#index];
+  get kind(): TransportKind {
+    return this.#kinds[this.#index] ?? "ws";
   }
 
   /** A connection was welcomed. */
   welcomed({ transport }: Link): void {
-    this.#failures = 0;
     if (transport?.kind === this.#kinds[0]) this.#firstHasWorked = true;
   }
 
@@ -45,9 +42,12 @@ export class TransportChoice {
     this.#index = Math.max(0, this.#kinds.indexOf(transport?.kind ?? "ws"));
   }
 
-  /** A connection has ended that was never welcomed. After a few of them, the next transport is chosen. */
-  failed(): void {
-    if (++this.#failures % FAILURES_PER_TRANSPORT === 0) this.#index = (this.#index + 1) % this.#kinds.length;
+  /** The connection in use has ended. After a few that were never welcomed, the next transport is chosen. */
+  ended({ greeting, hasToken }: Link): void {
+    if (greeting !== undefined) this.#failures = 0;
+    else if (hasToken && ++this.#failures % FAILURES_PER_TRANSPORT === 0) {
+      this.#index = (this.#index + 1) % this.#kinds.length;
+    }
   }
 
   /**

@@ -28,7 +28,7 @@ export interface Target {
   readonly token: string | undefined;
   readonly values: ValueMode;
   readonly WebSocket: WebSocketConstructor | undefined;
-  readonly fetch?: typeof fetch | undefined;
+  readonly fetch: typeof fetch;
   /** How long making a connection may take, in milliseconds. */
   readonly connectTimeoutMs: number;
   /** How much longer than a heartbeat the service may be silent, in milliseconds. */

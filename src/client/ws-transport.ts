@@ -23,8 +23,7 @@ export class WsTransport implements Transport {
   #isWelcome = false;
   #failure = "";
 
-  constructor(target: Target, events: TransportEvents) {
-    const WebSocket = target.WebSocket as WebSocketConstructor; // `checkOptions` permits this transport only with one
+  constructor(WebSocket: WebSocketConstructor, target: Target, events: TransportEvents) {
     this.#target = target;
     this.#events = events;
     this.#patienceMs = target.connectTimeoutMs;

@@ -23,25 +23,13 @@ export const ERROR_CODES = {
 export type ErrorCode = keyof typeof ERROR_CODES;
 
 /**
- * The codes of `ERROR_CODES` that are worth another attempt. The client contains this part of the table alone, because a page
- * should not load the rest of it.
- */
-const RETRIES: { readonly [C in ErrorCode]?: Retry } = {
-  unauthenticated: "token",
-  "too-many-subscriptions": "later",
-  "too-many-requests": "later",
-  unavailable: "later",
-  internal: "later",
-};
-
-/**
  * Optional parts of a `TidewireError`. `retryAfterMs` is the shortest pause before the next attempt, in
  * milliseconds.
  */
 export interface ErrorExtras {
   /** Overrides the advice of the code, if this case is different. */
   readonly retry?: Retry;
-  readonly retryAfterMs?: number | undefined;
+  readonly retryAfterMs?: number;
   readonly cause?: unknown;
 }
 
@@ -63,7 +51,7 @@ export class TidewireError extends Error {
     super(message, extras.cause === undefined ? undefined : { cause: extras.cause });
     this.code = code;
     this.details = details;
-    this.retry = extras.retry ?? RETRIES[code] ?? "never";
+    this.retry = extras.retry ?? ERROR_CODES[code];
     this.retryAfterMs = extras.retryAfterMs;
   }
 }

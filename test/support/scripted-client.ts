@@ -1,13 +1,6 @@
 /** A client whose service is a script; for fake timers. */
 import { onTestFinished, vi } from "vitest";
-// The client imports these when it needs them. Here they are loaded before a test stops the clock.
-import "../../src/client/change-queue.ts";
 import { type ClientOptions, createClient, type QueryState } from "../../src/client/client.ts";
-import "../../src/client/fences.ts";
-import "../../src/client/http-transport.ts";
-import "../../src/client/persistence.ts";
-import "../../src/client/transport-choice.ts";
-import "../../src/client/warnings.ts";
 import type { ServerMessage } from "../../src/protocol/messages.ts";
 import { FakeService, type FakeSocket } from "./fake-service.ts";
 

@@ -6,7 +6,9 @@ import { event, FakeHttp } from "../../support/fake-http.ts";
 import { WELCOME } from "../../support/fake-service.ts";
 import { added, answerSnapshot, pass, scriptedClient, settle } from "../../support/scripted-client.ts";
 
-beforeEach(() => {
+beforeEach(async () => {
+  // Loaded when it is needed; here, before the clock stands still.
+  await import("../../../src/client/http-transport.ts");
   vi.useFakeTimers();
 });
 afterEach(() => {

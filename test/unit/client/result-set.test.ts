@@ -55,7 +55,7 @@ test("the list is the same array until something changes, and then another", () 
 
 test("a copy goes its own way", () => {
   const set = setOf(true, 1, 2);
-  const copy = new ResultSet(true, set.list);
+  const copy = new ResultSet(true, set);
   copy.put({ _id: 3 }, 1);
   expect([ids(set), ids(copy)]).toEqual([
     [1, 2],

@@ -616,7 +616,6 @@ test("[3.1, fence] settles when the service says so, and is asked again on anoth
   const setup = await live();
   const passed = vi.fn();
   void setup.client.fence({ t: 7, i: 1 }).then(passed);
-  await settle();
   expect(setup.service.socket.last("fence")).toMatchObject({ operationTime: { $timestamp: { t: 7, i: 1 } } });
   const socket = await reconnect(setup);
   const { id } = socket.last("fence");
@@ -631,7 +630,6 @@ test("[3.1, fence] a fence that the service cannot answer is refused; without qu
   const fence = expect(client.fence({ $timestamp: { t: 7, i: 1 } })).rejects.toMatchObject({
     code: "unavailable",
   });
-  await settle();
   const { id } = service.socket.last("fence");
   service.socket.tell({ type: "error", id, code: "unavailable", message: "late", retry: "later" });
   await fence;
@@ -666,7 +664,6 @@ test("`for await` joins a result that others follow already with all it holds", 
 test("`for await` that is read too slowly holds no more than the result, and says so", async () => {
   const { service, query } = await live([]);
   const changes = query.changes();
-  await settle();
   for (let index = 0; index < 5_500; index++) service.socket.tell(changed({ _id: 1, index }, `c${index}`));
   const seen: Change<Doc>[] = [];
   for await (const change of changes) {
@@ -796,7 +793,6 @@ test.each([true, false])(
     // A query that is followed only now may have a copy of an earlier page load.
     const remove = vi.spyOn(store, "remove");
     orders.find({ a: 1 }).subscribe({});
-    await settle();
     expect(remove).toHaveBeenCalledOnce();
   },
 );

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import {
-  nextStatus,
   STATUS_EVENTS,
   STATUSES,
   type Status,
   type StatusEvent,
+  TRANSITIONS,
 } from "../../../src/client/status.ts";
 
 /** The intended table, written independently: by event, with the changes alone. */
@@ -24,13 +24,19 @@ const cases = STATUSES.flatMap((status) =>
 );
 
 test.each(cases)("a query that is %s and hears %s is %s", (status, event, next) => {
-  expect(nextStatus(status, event)).toBe(next);
+  expect(TRANSITIONS[status][event]).toBe(next);
+});
+
+test("the table knows every status and every event, and no others", () => {
+  expect(Object.keys(TRANSITIONS).sort()).toEqual([...STATUSES].sort());
+  for (const row of Object.values(TRANSITIONS))
+    expect(Object.keys(row).sort()).toEqual([...STATUS_EVENTS].sort());
 });
 
 test("from every status there is a way to every other", () => {
   for (const from of STATUSES) {
     const reached = new Set<Status>([from]);
-    for (const status of reached) for (const event of STATUS_EVENTS) reached.add(nextStatus(status, event));
+    for (const status of reached) for (const event of STATUS_EVENTS) reached.add(TRANSITIONS[status][event]);
     expect([...reached].sort()).toEqual([...STATUSES].sort());
   }
 });

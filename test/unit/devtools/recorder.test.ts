@@ -54,7 +54,6 @@ test("counts messages and keeps the last changes, fences and ends, and no more t
   expect([recorder.messages, recorder.bytes > before]).toEqual([63, true]);
   expect([recorder.changes.length, recorder.changes.at(-1)?.text]).toEqual([50, '{"doc":{"_id":59}}']);
   const fences = Array.from({ length: 60 }, (_, i) => client.fence({ t: 7, i }));
-  await settle();
   service.socket.tell({ type: "fenced", id: service.socket.last("fence").id, cursor: "c9" });
   await fences.at(-1);
   await settle();

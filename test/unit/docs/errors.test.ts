@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { actionFor } from "../../../src/client/reconnect.ts";
 import { CLOSE_CODES } from "../../../src/protocol/close-codes.ts";
-import { ERROR_CODES, type ErrorCode, TidewireError } from "../../../src/protocol/errors.ts";
+import { ERROR_CODES } from "../../../src/protocol/errors.ts";
 import { HTTP_STATUS } from "../../../src/protocol/http-status.ts";
 import { ROOT } from "../../support/build.ts";
 
@@ -21,13 +21,6 @@ test("the page has an entry per error code, in the table's order, with its statu
     { retry, httpStatus: HTTP_STATUS[name as keyof typeof ERROR_CODES] }, // the keys of the table
   ]);
   expect(told).toEqual(table);
-});
-
-test("an error gives the advice of its code, unless it has its own", () => {
-  const codes = Object.keys(ERROR_CODES) as ErrorCode[];
-  const given = codes.map((code) => [code, new TidewireError(code, "").retry]);
-  expect(Object.fromEntries(given)).toEqual(ERROR_CODES);
-  expect(new TidewireError("unavailable", "", {}, { retry: "now" }).retry).toBe("now");
 });
 
 test("the page has a row per close code, in order", () => {

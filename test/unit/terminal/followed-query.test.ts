@@ -140,7 +140,6 @@ test("a fence settles with its answer", async () => {
   void followed.fence({ t: 7, i: 1 }).then(() => {
     isOver = true;
   });
-  await settle();
   const { id, operationTime } = service.socket.last("fence");
   expect(operationTime).toEqual({ $timestamp: { t: 7, i: 1 } });
   await settle();
