@@ -60,37 +60,23 @@ async function untilGoingOn(fleet: Fleet): Promise<void> {
   await expect.poll(() => fleet.changes, PATIENCE).toBeGreaterThan(before + 100);
 }
 
-/**
- * Nothing went wrong, and no client had to begin again.
- * @param resets Resets that may happen all the same.
- */
-async function judge(
-  fleet: Fleet,
-  what: string,
-  seed: number,
-  resets: readonly string[] = [],
-): Promise<Record<string, unknown>> {
+/** Nothing went wrong, and nobody had to begin again. */
+async function judge(fleet: Fleet, what: string, seed: number): Promise<Record<string, unknown>> {
   const counts = await fleet.settle();
   console.log(`fleet: seed ${seed}: ${what}, ${describeCounts(counts)}`);
   expect(counts).toMatchObject(FLAWLESS);
   expect(counts["versions"], "versions seen").toBeGreaterThan(1_000);
   const starts = Object.keys(counts["starts"] as object); // a count for each kind
-  expect(starts.filter((start) => !["snapshot", "resumed", ...resets].includes(start))).toEqual([]);
+  expect(starts.filter((start) => start !== "snapshot" && start !== "resumed")).toEqual([]);
   return counts;
 }
 
-/**
- * Without a history, a client that takes longer than a second to read what it has missed may lose its position among the changes of a
- * transaction, and is reset. The clients are in the process of the test, which a busy machine may stop for as long.
- */
-const SLOW_READER = "reset, history-lost";
-
-test.each<[string, string, readonly string[]]>([
-  ["out of the history", "5m", []],
-  ["out of the oplog", "0s", [SLOW_READER]],
+test.each([
+  ["out of the history", "5m"],
+  ["out of the oplog", "0s"],
 ])(
   "[G2] loses nothing and repeats nothing when the node is killed at any moment, also while it starts; caught up %s",
-  async (_where, window, resets) => {
+  async (_where, window) => {
     const seed = startSeed("kills");
     const random = new Random(seed);
     const { name: database, uri } = await testDatabase();
@@ -99,12 +85,10 @@ test.each<[string, string, readonly string[]]>([
     let kills = 0;
     await untilFollowing(fleet);
     while (kills < KILLS) kills += await killAndStart(node, fleet, random);
-    const counts = await judge(fleet, `kills ${kills}, window ${window}`, seed, resets);
+    const counts = await judge(fleet, `kills ${kills}, window ${window}`, seed);
     // Per kill instead of per second, which would depend on the machine.
     expect(counts["writes"], "writes that the kills fell into").toBeGreaterThan(WRITES_PER_KILL * kills);
-    const { resumed = 0, [SLOW_READER]: reset = 0 } = counts["starts"] as Record<string, number>;
-    expect(resumed).toBeGreaterThan(KILLS);
-    expect(reset).toBeLessThan(resumed / 4);
+    expect((counts["starts"] as Record<string, number>)["resumed"]).toBeGreaterThan(KILLS);
   },
 );
 

@@ -697,7 +697,9 @@ const CLOCKS: readonly Scenario[] = [
     async run(world) {
       const client = await world.connect({ sub: world.me });
       const { ticket } = (await subscribe(client, "a")) as unknown as { ticket: string };
+      const startMs = Date.now();
       await eventually(() => ofType(client, "watermark").length >= 3, "ofType(client, 'watermark').length");
+      expect(Date.now() - startMs).toBeLessThan(3 * 1_000 + 10_000);
       const cursor = String(ofType(client, "watermark").at(-1)?.["cursor"]);
       const again = await world.follow({ sub: world.me }, { collection: "notes", cursor, ticket });
       expect(brief(again.answer)).toEqual(["subscribed", "resumed"]);

@@ -10,7 +10,7 @@ const BY_MEMBERSHIP = {
 };
 
 /** The longest that an entry may be there after its right was withdrawn; generous, as the machine may be busy. */
-const GONE_WITHIN_MS = 30_000;
+const GONE_WITHIN_MS = 5_000;
 
 async function startWithMembers(more: object = {}) {
   const started = await startPresence({ presence: { ttl: "60s", ...BY_MEMBERSHIP }, ...more });

@@ -74,8 +74,7 @@ test("a lease whose holder is killed passes to another process, which continues 
     await program.stop();
     ({ program, fence } = await holders.holder(fence));
   }
-  // A busy machine may also stop a holder for longer than its term.
-  expect(fence).toBeGreaterThanOrEqual(3);
+  expect(fence).toBe(3);
   await holders.judge();
 });
 
@@ -138,7 +137,7 @@ test("a holder keeps its lease for many terms, and a candidate that is stopped g
   const first = await held(candidate(database, "a", { ttlMs }));
   const second = candidate(database, "b", { ttlMs });
   const leases = database.db.collection<{ renewals: number }>("leases");
-  await expect.poll(async () => (await leases.findOne())?.renewals, PATIENCE).toBeGreaterThan(9);
+  await expect.poll(async () => (await leases.findOne())?.renewals, PATIENCE).toBeGreaterThan(12);
   expect(first.isHeld).toBe(true);
   expect(first.fence).toBe(1n);
   second.stop();
