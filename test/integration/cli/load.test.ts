@@ -73,14 +73,15 @@ test("every write arrives at the user who sees it, and the times of all are meas
   // Each document belongs to one user, so that there is at most one delivery for each write. The first results of the
   // users contain those from before.
   expect(writes?.wanted).toBeGreaterThanOrEqual(200);
+  expect(writes?.writes).toBeGreaterThan(100);
   expect(counts.received).toBeLessThanOrEqual(writes?.writes ?? 0);
-  expect(counts.received).toBeGreaterThan(0);
+  expect(counts.received).toBeGreaterThan(100);
   expect(connect?.count).toBe(4);
   expect(snapshot?.count).toBe(4);
-  expect(delivery?.count).toBeGreaterThan(0);
+  expect(delivery?.count).toBeGreaterThan(50);
   expect(delivery?.p50).toBeGreaterThan(0);
   expect(result).toMatchObject({ unfinished: 0, blind: 0, errors: [], failures: [] });
-  expect(result.series.length).toBeGreaterThan(0);
+  expect(result.series.length).toBeGreaterThan(1);
   expect(JSON.stringify(result)).not.toContain("mongodb://");
   expect(await readFile(svg, "utf8")).toMatch(/^<svg /);
   // The documents of the run are deleted at its end.
@@ -100,7 +101,7 @@ test("several threads and several writers share one run, and users see the docum
   const { counts, writes } = result;
   expect(counts).toMatchObject({ ...SOUND, ready: 4, snapshotDocuments: 24 });
   expect(counts.received).toBeLessThanOrEqual((writes?.writes ?? 0) * 4);
-  expect(counts.received).toBeGreaterThan(4);
+  expect(counts.received).toBeGreaterThan(200);
   expect(await db.collection("items").countDocuments()).toBe(6);
 });
 
