@@ -91,6 +91,8 @@ export default defineConfig({
     expect: { poll: { timeout: 60_000, interval: 50 } },
     // The first line of a failure has the compared values, as far as a line of a report can be read.
     chaiConfig: { truncateThreshold: 400 },
+    // Transformed sources are kept in node_modules, so that only the first run of the unit tests transforms all of them.
+    experimental: { fsModuleCache: true },
     maxWorkers: 2,
     sequence: { sequencer: LongestFirst },
     projects: [
