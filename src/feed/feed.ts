@@ -122,7 +122,7 @@ export class Feed implements CommitSink {
     const shared = { reader, deployment, timeline, cursors, interest, newSlices, metrics, log };
     const snapshots = new SnapshotStore(limits, shared);
     const pasts = new PastReads(limits, { ...shared, snapshots });
-    const lookups = new Lookups(limits, shared);
+    const lookups = new Lookups(limits, { ...shared, snapshots });
     const stateFollowers = new Map<string, StateFollower>();
     const releaseDue = () => this.#releaseDue();
     const held = new HeldQueries<LiveQuery>(limits.aggregateIntervalMs, parts, releaseDue);

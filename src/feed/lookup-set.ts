@@ -66,6 +66,7 @@ export class LookupSet {
    */
   readonly #mayChange = new WeakMap<readonly StreamEvent[], boolean>();
   readonly #values = new Map<string, { readonly value: BsonValue; count: number }>();
+  #bytes = 0;
   /** `null` until the values are asked for. */
   #list: readonly BsonValue[] | null = null;
   #sameSince = 0n;
@@ -88,6 +89,11 @@ export class LookupSet {
     return this.#values.size;
   }
 
+  /** Size of the values, in bytes. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /** One array until the values change, so that everything that is made of the list is made once for all holders. */
   get values(): readonly BsonValue[] {
     this.#list ??= Array.from(this.#values.values(), ({ value }) => value);
@@ -97,6 +103,7 @@ export class LookupSet {
   /** Loads the matching documents as of one cluster time. The set must not be used before the last step. */
   *loadInSteps(documents: readonly Uint8Array[], clusterTime: bigint): Steps<void> {
     this.#values.clear();
+    this.#bytes = 0;
     this.#list = null;
     this.#sameSince = clusterTime;
     this.#changes++;
@@ -141,15 +148,21 @@ export class LookupSet {
     return delta;
   }
 
-  /** How many values the set will have after `advance`. */
-  sizeAfter(delta: LookupDelta): number {
-    let size = this.#values.size;
-    for (const [key, { by }] of delta) {
-      const count = this.#values.get(key)?.count ?? 0;
-      if (count > 0 && count + by <= 0) size--;
-      else if (count === 0 && by > 0) size++;
+  /** How many values the set will have after `advance`, and their size in bytes. */
+  after(delta: LookupDelta): { readonly size: number; readonly bytes: number } {
+    let [size, bytes] = [this.#values.size, this.#bytes];
+    for (const [key, { value, by }] of delta) {
+      const known = this.#values.get(key);
+      const count = known?.count ?? 0;
+      if (known !== undefined && count + by <= 0) {
+        size--;
+        bytes -= bytesOf(known.value);
+      } else if (known === undefined && by > 0) {
+        size++;
+        bytes += bytesOf(value);
+      }
     }
-    return size;
+    return { size, bytes };
   }
 
   /**
@@ -267,11 +280,18 @@ export class LookupSet {
       known.count = count;
       return;
     }
-    if (count > 0) this.#values.set(key, { value, count });
-    else this.#values.delete(key);
+    if (count > 0) {
+      this.#values.set(key, { value, count });
+      this.#bytes += bytesOf(value);
+    } else if (known !== undefined) {
+      this.#values.delete(key);
+      this.#bytes -= bytesOf(known.value);
+    }
     this.#list = null;
   }
 }
+
+const bytesOf = ({ start, end }: BsonValue): number => end - start;
 
 /**
  * Adds a value to those of one document. A value counts once per document. A value that cannot be part of a filter

@@ -6,6 +6,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BsonValue } from "../match/bson-value.ts";
+import { filterPaths } from "../match/filter-paths.ts";
 import type { Steps } from "../match/steps.ts";
 import { toMongo } from "../match/to-mongo.ts";
 import { type GuardParts, noteFault } from "../metrics/guard.ts";
@@ -14,7 +15,7 @@ import { amount } from "../protocol/amount.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import { byNamespace, type StreamEvent } from "../source/change-event.ts";
 import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
-import { tookTooLong } from "../source/snapshot-cursor.ts";
+import { type SnapshotQuery, tookTooLong } from "../source/snapshot-cursor.ts";
 import { UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { Interest } from "./interest.ts";
@@ -23,16 +24,21 @@ import { mongoUnavailable } from "./mongo-unavailable.ts";
 import type { FeedLimits } from "./options.ts";
 import { isLong } from "./pieces.ts";
 import { PredicateIndex } from "./predicate-index.ts";
+import { bytesIn } from "./read-window.ts";
 import type { Slices } from "./slices.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
+import type { SnapshotStore } from "./snapshot-store.ts";
 import type { Timeline } from "./timeline.ts";
 import { tooSlow } from "./too-slow.ts";
+import { type Payer, Turn } from "./turn.ts";
 
 const ATTEMPTS = 4;
 const ATTEMPT_PAUSE_MS = 50;
 
 interface Kept {
   readonly set: LookupSet;
+  /** The users who wait for the read of the set. */
+  readonly turn: Turn;
   /** Settles when the set is up to date with the stream; rejects if it cannot be read. */
   readonly loaded: Promise<void>;
   isLoaded: boolean;
@@ -46,6 +52,8 @@ interface Kept {
 /** The parts that `Lookups` uses. */
 export interface LookupsParts extends GuardParts {
   readonly reader: Pick<SnapshotReader, "readAt">;
+  /** The read of a set waits for a turn like a snapshot, because many users who come at once cost the database the same. */
+  readonly snapshots: Pick<SnapshotStore, "runShared">;
   readonly timeline: Timeline;
   readonly interest: Pick<Interest, "ensure">;
   readonly metrics: Metrics;
@@ -71,10 +79,14 @@ export class Lookups {
 
   /**
    * Gets a set that is up to date with the stream. `release` it when done.
-   * @throws {TidewireError} `unavailable`; `snapshot-too-large` for more than `limits.lookupValues`.
+   * @param payer The user who needs it. If it must be read, the read waits in this user's queue.
+   * @throws {TidewireError} `unavailable`; `snapshot-too-large` for more than `limits.lookupValues` or
+   *   `limits.lookupBytes`.
    */
-  async acquire(spec: LookupSpec): Promise<LookupSet> {
-    const kept = this.#byKey.get(spec.key) ?? this.#read(spec);
+  async acquire(spec: LookupSpec, payer: Payer = null): Promise<LookupSet> {
+    const known = this.#byKey.get(spec.key);
+    const kept = known ?? this.#read(spec, new Turn(payer));
+    if (known?.isLoaded === false) known.turn.join(payer);
     kept.users++;
     try {
       await kept.loaded;
@@ -167,10 +179,12 @@ export class Lookups {
 
   /** Computes the effect of a commit on a set. `UNKNOWN` if that is not possible, or if the set becomes too large. */
   *#deltaOf(set: LookupSet, events: readonly StreamEvent[]): Steps<LookupDelta | typeof UNKNOWN> {
-    const { lookupValues } = this.#limits;
+    const { lookupValues, lookupBytes } = this.#limits;
     try {
       const delta = yield* set.deltaOf(events, lookupValues);
-      return delta === UNKNOWN || set.sizeAfter(delta) > lookupValues ? UNKNOWN : delta;
+      if (delta === UNKNOWN) return UNKNOWN;
+      const { size, bytes } = set.after(delta);
+      return size > lookupValues || bytes > lookupBytes ? UNKNOWN : delta;
     } catch (error) {
       noteFault(this.#parts, "lookup.apply", error);
       return UNKNOWN;
@@ -212,9 +226,15 @@ export class Lookups {
       if (kept.users === 0 && kept.lingersUntilMs <= nowMs) this.#remove(kept);
     }
     let values = 0;
-    for (const { set } of this.#byKey.values()) values += set.size;
-    this.#parts.metrics.lookupSets.set(this.#byKey.size);
-    this.#parts.metrics.lookupValues.set(values);
+    let bytes = 0;
+    for (const { set } of this.#byKey.values()) {
+      values += set.size;
+      bytes += set.bytes;
+    }
+    const { metrics } = this.#parts;
+    metrics.lookupSets.set(this.#byKey.size);
+    metrics.lookupValues.set(values);
+    metrics.lookupBytes.set(bytes);
   }
 
   #lose(kept: Kept): void {
@@ -238,9 +258,10 @@ export class Lookups {
     if (index?.size === 0) this.#byNamespace.delete(namespace);
   }
 
-  #read(spec: LookupSpec): Kept {
+  #read(spec: LookupSpec, turn: Turn): Kept {
     const set = new LookupSet(spec);
-    const kept: Kept = { set, loaded: this.#load(set), isLoaded: false, users: 0, lingersUntilMs: 0 };
+    const loaded = this.#load(set, turn);
+    const kept: Kept = { set, turn, loaded, isLoaded: false, users: 0, lingersUntilMs: 0 };
     this.#add(kept);
     // After a failure the next caller reads again. The callers that wait now receive the error from their own promise.
     kept.loaded.then(
@@ -278,22 +299,47 @@ export class Lookups {
     return last;
   }
 
-  /** Reads a set as of the current head of the stream, and applies the commits that arrived during the read. */
-  async #load(set: LookupSet): Promise<void> {
-    const { database, collectionName: collection, filter } = set.spec;
-    const { lookupValues, snapshotTimeMs: maxTimeMs } = this.#limits;
-    const { reader, timeline, interest } = this.#parts;
+  /** Reads the documents of a set as of the current head of the stream, when it is their turn. */
+  #readDocuments({ spec }: LookupSet, turn: Turn) {
+    const { reader, snapshots, timeline } = this.#parts;
+    const { lookupValues, lookupBytes, snapshotTimeMs } = this.#limits;
+    const query = queryOf(spec, lookupValues, snapshotTimeMs);
+    return snapshots.runShared(turn, async () => {
+      while (!timeline.isSettled) await timeline.settles;
+      const { headTime, headSeq } = timeline;
+      let bytes = 0;
+      const documents = await reader.readAt(query, headTime, (batch) => {
+        bytes += bytesIn(batch);
+        if (bytes > lookupBytes) throw this.#tooLarge("lookupBytes");
+      });
+      if (documents.length > lookupValues) throw this.#tooLarge("lookupValues");
+      return { documents, headTime, headSeq };
+    });
+  }
+
+  #tooLarge(limit: "lookupValues" | "lookupBytes"): TidewireError {
+    this.#parts.metrics.limitHits.inc({ limit, outcome: "refused" });
+    const value = this.#limits[limit];
+    const most =
+      limit === "lookupBytes"
+        ? amount(value, "byte")
+        : amount(value, "document or value", "documents or values");
+    return new TidewireError("snapshot-too-large", `a lookup of the rule finds more than ${most}`, {
+      limit,
+      value,
+    });
+  }
+
+  /** Reads a set, and applies the commits that arrived during the read. */
+  async #load(set: LookupSet, turn: Turn): Promise<void> {
+    const { lookupValues, snapshotTimeMs } = this.#limits;
+    const { timeline, interest } = this.#parts;
     // Before the first read, because the set is brought forward from there by the commits of the collection.
     const contained = interest.ensure(set.namespace);
     if (contained !== undefined) await contained;
-    // One more than the limit, because only an extra document shows that the limit is exceeded.
-    const query = { database, collection, filter: toMongo(filter), limit: lookupValues + 1, maxTimeMs };
     for (let attempt = 1; ; attempt++) {
-      while (!timeline.isSettled) await timeline.settles;
-      const { headTime, headSeq } = timeline;
       try {
-        const documents = await reader.readAt(query, headTime);
-        if (documents.length > lookupValues) throw tooMany(lookupValues);
+        const { documents, headTime, headSeq } = await this.#readDocuments(set, turn);
         await this.#beginSlices().through(set.loadInSteps(documents, headTime));
         // The read is of `headTime`, so exactly the commits after `headSeq` are missing.
         for (let doneSeq = headSeq; ; ) {
@@ -302,7 +348,8 @@ export class Lookups {
           while (!timeline.isSettled) await timeline.settles;
           if (timeline.headSeq <= doneSeq) break;
         }
-        if (set.size > lookupValues) throw tooMany(lookupValues);
+        if (set.size > lookupValues) throw this.#tooLarge("lookupValues");
+        if (set.bytes > this.#limits.lookupBytes) throw this.#tooLarge("lookupBytes");
         const kept = this.#byKey.get(set.spec.key);
         // The order of changes was broken during the read, so the result belongs to no point of the stream.
         if (kept?.set !== set)
@@ -310,7 +357,7 @@ export class Lookups {
         kept.isLoaded = true;
         return;
       } catch (error) {
-        if (tookTooLong(error)) throw tooSlow("a lookup of the rule", maxTimeMs, error);
+        if (tookTooLong(error)) throw tooSlow("a lookup of the rule", snapshotTimeMs, error);
         const passes = isMongoFailure(error) && attempt < ATTEMPTS && !foundNoServer(error);
         if (isMongoFailure(error) && !passes) throw mongoUnavailable(error);
         if (!passes) throw error;
@@ -320,12 +367,22 @@ export class Lookups {
   }
 }
 
-const tooMany = (value: number) =>
-  new TidewireError(
-    "snapshot-too-large",
-    `a lookup of the rule finds more than ${amount(value, "document or value", "documents or values")}`,
-    {
-      limit: "lookupValues",
-      value,
-    },
-  );
+/** Reads the fields that decide about a set, because its documents may have others that are large. */
+function queryOf(
+  { database, collectionName: collection, filter, value }: LookupSpec,
+  lookupValues: number,
+  maxTimeMs: number,
+): SnapshotQuery {
+  const fields = [...filterPaths(filter), value].map((path) => path.split(".", 1)[0] ?? path);
+  // The server refuses such a name in a projection.
+  const isShown = fields.every((field) => !field.startsWith("$"));
+  return {
+    database,
+    collection,
+    filter: toMongo(filter),
+    ...(isShown ? { projection: Object.fromEntries(fields.map((field) => [field, 1])) } : {}),
+    // One more than the limit, because only an extra document shows that the limit is exceeded.
+    limit: lookupValues + 1,
+    maxTimeMs,
+  };
+}

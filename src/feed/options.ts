@@ -55,7 +55,9 @@ export const FeedLimits = z.strictObject({
     .min(1)
     .max(1_000)
     .default(8)
-    .describe("Snapshots read from MongoDB at the same time; further reads wait, and users take turns."),
+    .describe(
+      "Snapshots and lookups read from MongoDB at the same time; further reads wait, and users take turns.",
+    ),
   snapshotsPerUser: z
     .int()
     .min(1)
@@ -141,6 +143,13 @@ export const FeedLimits = z.strictObject({
     .default(10_000)
     .describe(
       "Documents that one lookup of a rule may find, and values that they may have together. With more, the lookup grants nothing.",
+    ),
+  lookupBytes: z
+    .int()
+    .min(1_024)
+    .default(16 * 1_048_576)
+    .describe(
+      "Size of those fields of these documents that the lookup uses, together, and of their values. With more, the lookup grants nothing.",
     ),
   catchUpStreams: z
     .int()

@@ -2,6 +2,7 @@
  * Advances `%%now`. Rules that compare with the current time change without a write, so the service authorizes their
  * subscriptions again at fixed steps; between two steps the time does not change, which keeps live queries shareable.
  */
+import type { Account } from "../feed/account.ts";
 import type { LookupSet } from "../feed/lookup-set.ts";
 import { Slices } from "../feed/slices.ts";
 import { guarded, noteFault } from "../metrics/guard.ts";
@@ -93,19 +94,20 @@ export class NowSteps {
       for (const subscription of connection.subscriptions) {
         if (this.#isStopped) return;
         if (subscription.query.nowMs === null || subscription.lookups.sets.length === 0) continue;
-        for (const lookup of neededAt(connection, subscription, nextMs)) this.#acquire(lookup);
+        for (const lookup of neededAt(connection, subscription, nextMs))
+          this.#acquire(lookup, connection.login.account);
         yield;
       }
     }
   }
 
-  #acquire(lookup: BoundLookup): void {
+  #acquire(lookup: BoundLookup, account: Account): void {
     const prepared = this.#prepared;
     if (prepared.keys.has(lookup.key)) return;
     prepared.keys.add(lookup.key);
     const { lookups } = this.#context.feed;
     // A set that cannot be read now is read at the step, and its subscriptions are silent until then.
-    lookups.acquire(lookup).then(
+    lookups.acquire(lookup, account).then(
       (set) => (prepared.isOver ? lookups.release(set) : prepared.sets.push(set)),
       () => {},
     );

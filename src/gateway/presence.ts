@@ -1,11 +1,14 @@
 /** The part of presence that connections use. The folder `presence/` implements it. */
 import type { Identity } from "../auth/verify-token.ts";
+import type { Payer } from "../feed/turn.ts";
 import type { EnterMessage, ServerMessage } from "../protocol/messages.ts";
 
 /** A client that enters rooms. */
 export interface PresenceMember {
   readonly identity: Identity | null;
   readonly isClosed: boolean;
+  /** Has the account of the user. Reads of lookups for its entries wait in the queue of this user. */
+  readonly login: { readonly account: Payer };
   send(message: ServerMessage): void;
 }
 

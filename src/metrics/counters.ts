@@ -313,6 +313,7 @@ export const LABEL_VALUES = {
       ...["subscriptionsPerUser", "liveQueriesPerUser", "userRequestBytes", "userWindowBytes"],
       ...["filterWorkPerUser", "workPerUser", "windowBytes", "controlFrames", "refreshesPerMinute"],
       ...["earlyMessages", "userRequestsPerSecond", "pushPerUser", "pushRegistrations"],
+      ...["lookupValues", "lookupBytes"],
     ],
     outcome: ["refused", "ended"],
   },

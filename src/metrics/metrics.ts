@@ -64,10 +64,14 @@ const GAUGES = {
     "Bytes of snapshots that are being sent, or kept for new subscribers.",
     [],
   ],
-  snapshotReads: ["tidewire_snapshot_reads", "Snapshot reads in progress.", []],
+  snapshotReads: [
+    "tidewire_snapshot_reads",
+    "Reads of snapshots, lookups and parts of results in progress.",
+    [],
+  ],
   limitWaiting: [
     "tidewire_limit_waiting",
-    "Snapshots and catch-ups that wait because as many are in progress as this option of `limits` allows.",
+    "Snapshots, lookups and catch-ups that wait because as many are in progress as this option of `limits` allows.",
     ["limit"],
   ],
   catchUpStreams: ["tidewire_catch_up_streams", "Extra change streams open for catch-up.", []],
@@ -91,6 +95,7 @@ const GAUGES = {
   ],
   lookupSets: ["tidewire_lookup_sets", "Lookup sets that are kept current.", []],
   lookupValues: ["tidewire_lookup_values", "Values in all lookup sets.", []],
+  lookupBytes: ["tidewire_lookup_bytes", "Size of the values in all lookup sets.", []],
   lostRights: [
     "tidewire_lost_rights",
     "Rights lost by newer tokens that are remembered, one for each user and collection.",

@@ -1,6 +1,5 @@
 import type { Identity } from "../auth/verify-token.ts";
-import type { Feed } from "../feed/feed.ts";
-import { HeldLookups, type RightsOwner } from "../gateway/connection/held-lookups.ts";
+import type { HeldLookups } from "../gateway/connection/held-lookups.ts";
 import type { PresenceMember } from "../gateway/presence.ts";
 
 /** Identifies the user and the tab behind an entry, for counts. */
@@ -41,11 +40,11 @@ export class HeldEntry {
   isRefused = false;
   #isOver = false;
 
-  constructor(facts: EntryFacts, identity: Identity, dataText: string, feed: Feed, rights: RightsOwner) {
+  constructor(facts: EntryFacts, identity: Identity, dataText: string, lookups: HeldLookups) {
     this.facts = facts;
     this.identity = identity;
     this.dataText = dataText;
-    this.lookups = new HeldLookups(feed, rights);
+    this.lookups = lookups;
   }
 
   get isOver(): boolean {

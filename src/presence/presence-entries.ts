@@ -5,6 +5,7 @@
  */
 import type { Identity } from "../auth/verify-token.ts";
 import type { Feed } from "../feed/feed.ts";
+import { HeldLookups } from "../gateway/connection/held-lookups.ts";
 import type { GatewayContext } from "../gateway/context.ts";
 import type { EntryName, Presence, PresenceMember } from "../gateway/presence.ts";
 import { type GuardParts, runGuarded } from "../metrics/guard.ts";
@@ -86,7 +87,7 @@ export class PresenceEntries implements Presence {
   }
 
   async enterOnce(identity: Identity | null, request: Omit<EnterMessage, "type" | "id">): Promise<void> {
-    const member: PresenceMember = { identity, isClosed: false, send: () => {} };
+    const member: PresenceMember = { identity, isClosed: false, login: { account: null }, send: () => {} };
     try {
       await this.enter(member, { type: "enter", id: "1", ...request });
     } finally {
@@ -203,12 +204,12 @@ export class PresenceEntries implements Presence {
     if (this.#byId.size >= this.#entriesMax) throw full(this.#entriesMax);
     const owner = { user: subject, tab };
     const since = new Date(this.#parts.serverNowMs());
+    const rights = this.#rights.ownerOf(() => entry);
     const entry: HeldEntry = new HeldEntry(
       { id, room, user: sub, owner, since },
       identity,
       JSON.stringify(data ?? null),
-      this.#parts.feed,
-      this.#rights.ownerOf(() => entry),
+      new HeldLookups(this.#parts.feed, rights, member.login.account),
     );
     this.#byId.set(id, entry);
     this.#counts.add(owner, 1);

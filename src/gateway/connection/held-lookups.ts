@@ -5,6 +5,7 @@
 import type { Feed } from "../../feed/feed.ts";
 import type { HistoryEntry } from "../../feed/history.ts";
 import type { LookupHolder, LookupSet } from "../../feed/lookup-set.ts";
+import type { Payer } from "../../feed/turn.ts";
 import type { BoundLookup, LookupValues } from "../../rules/bind-rule.ts";
 
 /** The owner of rights that depend on the sets. */
@@ -23,11 +24,14 @@ export class HeldLookups implements LookupHolder {
   /** Created for the first set, because most rights depend on none. */
   #sets: Map<string, LookupSet> | null = null;
   readonly #owner: RightsOwner;
+  readonly #payer: Payer;
   #released = false;
 
-  constructor(feed: Feed, owner: RightsOwner) {
+  /** @param payer The user in whose queue the reads of sets wait. */
+  constructor(feed: Feed, owner: RightsOwner, payer: Payer) {
     this.#feed = feed;
     this.#owner = owner;
+    this.#payer = payer;
   }
 
   /** The values of a held set; `null` for any other. */
@@ -58,7 +62,7 @@ export class HeldLookups implements LookupHolder {
    */
   async #acquire(lookup: BoundLookup): Promise<LookupSet> {
     for (;;) {
-      const set = await this.#feed.lookups.acquire(lookup);
+      const set = await this.#feed.lookups.acquire(lookup, this.#payer);
       if (this.#feed.lookups.keeps(set)) return set;
       this.#feed.lookups.release(set);
     }

@@ -120,7 +120,7 @@ async function heldQuery(
   if (key === query.key) return query;
   if (nowMs === null || query.nowMs === null || nowMs === query.nowMs) return null;
   const { rules, feed } = connection.context;
-  const temporary = new HeldLookups(feed, NOBODY);
+  const temporary = new HeldLookups(feed, NOBODY, connection.login.account);
   const values: LookupValues = (lookup) => lookups.values(lookup) ?? temporary.values(lookup);
   const judge = () => authorizeParsed(rules, connection.identity, request, nowMs, values);
   try {

@@ -1,5 +1,6 @@
 /** Limits at their bounds: the refused requests, and the errors that clients receive. */
 import { expect, test, vi } from "vitest";
+import { metricOf } from "../../support/metric.ts";
 import { startTestService } from "../../support/service.ts";
 
 const CHAT = {
@@ -32,6 +33,30 @@ test("limits.lookupValues: with one membership more, the lookup grants no access
   await expect
     .poll(async () => (await after.ask({ ...subscribe, id: `${Math.random()}` })).type)
     .toBe("subscribed");
+});
+
+test("limits.lookupBytes: larger memberships than that end the one subscription with an error, and as large ones do not", async () => {
+  const { service, db, connect } = await startTestService({
+    collections: { ...CHAT, open: { rules: [{ name: "all" }] } },
+    limits: { lookupBytes: "2KiB" },
+  });
+  const members = db.collection<{ _id: number; userId: string; roomId: string; about?: string }>("members");
+  // Fields that the lookup does not use do not count.
+  await members.insertOne({ _id: 1, userId: "u1", roomId: "r".repeat(1_000), about: "a".repeat(10_000) });
+  const client = await connect({ sub: "u1" });
+  const subscribe = { type: "subscribe", id: "a", collection: "messages" };
+  expect(await client.ask(subscribe)).toMatchObject({ start: "snapshot" });
+  expect(await client.ask({ ...subscribe, id: "b", collection: "open" })).toMatchObject({ id: "b" });
+
+  await members.insertOne({ _id: 2, userId: "u1", roomId: "s".repeat(1_100) });
+  expect(await client.until(({ type }) => type === "error")).toMatchObject({
+    id: "a",
+    code: "snapshot-too-large",
+    details: { limit: "lookupBytes", value: 2_048 },
+  });
+  expect(await client.until(({ type }) => type === "unsubscribed")).toMatchObject({ id: "a" });
+  expect(client.received.filter(({ type }) => type === "unsubscribed")).toHaveLength(1);
+  expect(await metricOf(service, "tidewire_limit_hits_total")).toBeGreaterThan(0);
 });
 
 test.each([

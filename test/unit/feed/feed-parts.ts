@@ -9,6 +9,7 @@ import type { OpenStream } from "../../../src/feed/shared-stream.ts";
 import type { SliceClock } from "../../../src/feed/slices.ts";
 import type { SnapshotReader } from "../../../src/feed/snapshot-reader.ts";
 import { Timeline } from "../../../src/feed/timeline.ts";
+import type { Turn } from "../../../src/feed/turn.ts";
 import { canonicalFilter } from "../../../src/match/canonical-filter.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
 import { EVERYTHING } from "../../../src/match/projection.ts";
@@ -138,6 +139,9 @@ function readerOf(oplog: readonly Commit[]): OpenStream {
     yield { commits, through: commits.at(-1)?.clusterTime ?? from, ...NO_TOKEN };
   };
 }
+
+/** Reads that need not wait for a turn. */
+export const ALWAYS_FREE = { runShared: <T>(_turn: Turn, work: () => Promise<T>) => work() };
 
 /** The interest of a feed whose stream contains all collections at any time. */
 export const ALWAYS_READ = { ensure: () => undefined };

@@ -18,6 +18,7 @@ import type { ChangeEvent } from "../../../src/source/change-event.ts";
 import { FRESH, follow, Recorder } from "../../support/recorder.ts";
 import { untilPasses } from "../../support/until-passes.ts";
 import {
+  ALWAYS_FREE,
   ALWAYS_READ,
   appendTo,
   commitOf,
@@ -69,6 +70,7 @@ function start(lookupValues: number) {
     reader,
     timeline,
     interest: ALWAYS_READ,
+    snapshots: ALWAYS_FREE,
     metrics: createMetrics(),
     log: pino({ level: "silent" }),
     newSlices,
@@ -137,6 +139,7 @@ test("a lookup that was read too long ago is unavailable, and not prepared for e
     reader,
     timeline,
     interest: ALWAYS_READ,
+    snapshots: ALWAYS_FREE,
     metrics: createMetrics(),
     log: pino({ level: "silent" }),
     newSlices,

@@ -18,6 +18,7 @@ import type { StreamEvent } from "../../../src/source/change-event.ts";
 import { follow, Recorder } from "../../support/recorder.ts";
 import { untilPasses } from "../../support/until-passes.ts";
 import {
+  ALWAYS_FREE,
   ALWAYS_READ,
   appendTo,
   commitOf,
@@ -93,6 +94,7 @@ async function startLookups(limits: object = {}) {
     reader,
     timeline,
     interest: ALWAYS_READ,
+    snapshots: ALWAYS_FREE,
     metrics: createMetrics(),
     log: pino({ level: "silent" }),
     newSlices,

@@ -36,9 +36,11 @@ const event = (
 function apply(set: LookupSet, ...events: StreamEvent[]): boolean | typeof UNKNOWN {
   const delta = runThrough(set.deltaOf(events));
   if (delta === UNKNOWN) return UNKNOWN;
-  const size = set.sizeAfter(delta);
+  const after = set.after(delta);
   const differs = set.advance(delta, 2n);
-  expect(set.size).toBe(size);
+  const bytes = set.values.reduce((sum, { start, end }) => sum + end - start, 0);
+  expect([set.size, set.bytes]).toEqual([after.size, after.bytes]);
+  expect(set.bytes).toBe(bytes);
   return differs;
 }
 

@@ -8,7 +8,16 @@ import { Slices } from "../../../src/feed/slices.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 import { untilPasses } from "../../support/until-passes.ts";
-import { ALWAYS_READ, appendTo, commitOf, eventOf, FROM, insertOf, newTimeline } from "./feed-parts.ts";
+import {
+  ALWAYS_FREE,
+  ALWAYS_READ,
+  appendTo,
+  commitOf,
+  eventOf,
+  FROM,
+  insertOf,
+  newTimeline,
+} from "./feed-parts.ts";
 import { ScriptedReader } from "./scripted-reader.ts";
 
 /** Rooms of ada. */
@@ -30,6 +39,7 @@ function start(limits: Partial<FeedLimits> = {}, newSlices = () => new Slices(50
     reader,
     timeline,
     interest: ALWAYS_READ,
+    snapshots: ALWAYS_FREE,
     metrics: createMetrics(),
     log: pino({ level: "silent" }),
     newSlices,

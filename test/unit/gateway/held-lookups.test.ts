@@ -21,10 +21,8 @@ test("a set that was lost just after it was read is read again, because nobody k
     keeps: (set: LookupSet) => set === kept,
     release: (set: LookupSet) => void released.push(set),
   };
-  const held = new HeldLookups({ lookups } as unknown as Feed, {
-    rightsChanged: () => expect.unreachable(),
-    rightsFailed: () => expect.unreachable(),
-  });
+  const owner = { rightsChanged: () => expect.unreachable(), rightsFailed: () => expect.unreachable() };
+  const held = new HeldLookups({ lookups } as unknown as Feed, owner, null);
   await held.acquire([SPEC]);
   expect(held.sets).toEqual([kept]);
   expect([lost.holders.size, kept.holders.size, released]).toEqual([0, 1, [lost]]);

@@ -32,8 +32,9 @@ export async function handleSubscribe(
   const text = JSON.stringify(asksFor);
   const { requests, rules } = connection.context;
   const request = requests.parse(asksFor, rules.limits, text);
-  const lookups = new HeldLookups(connection.context.feed, new SubscribedRights(connection, id));
-  const charge = connection.login.account.subscribe(sizeOf(text));
+  const { account } = connection.login;
+  const lookups = new HeldLookups(connection.context.feed, new SubscribedRights(connection, id), account);
+  const charge = account.subscribe(sizeOf(text));
   const asked = { id, request, lookups, charge, isOver: false };
   try {
     let query = grant(connection, asked);
