@@ -221,7 +221,7 @@ const TEXTS: Readonly<Record<string, string>> = {
   windowBytes:
     "the sorted live queries of this node have reached their memory limit: use a smaller limit, or try again later",
   userWindowBytes:
-    "the sorted live queries of this user have reached their memory limit: use a smaller limit",
+    "the sorted live queries of this user, and results of capped collections, have reached their memory limit: use a smaller limit",
 };
 
 /** Makes the error for a subscription that a limit of its user or of the node refuses or ends. It names the limit. */

@@ -21,20 +21,16 @@ import { SPARE_DOCUMENTS } from "./extreme.ts";
 import { Group } from "./group.ts";
 import { groupKey } from "./group-id.ts";
 import type { HistoryEntry } from "./history.ts";
-import type { Found, KeptResult, ResultKind } from "./kept-result.ts";
+import type { Found, KeptResult, LackingRead, ResultKind } from "./kept-result.ts";
 import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { WindowMember } from "./result-state.ts";
 import { SmallMap } from "./small-map.ts";
-import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { Touched, TouchedDocument } from "./window-changes.ts";
 
 /** The parts that the groups of all live queries share. */
 interface SharedParts<Owner> {
   /** Reads what the groups of a live query lack. */
-  readonly readAt: (
-    owner: Owner,
-    ...read: Parameters<SnapshotReader["readAt"]>
-  ) => ReturnType<SnapshotReader["readAt"]>;
+  readonly readLacking: <T>(owner: Owner, read: LackingRead<T>) => Promise<T>;
   /** How long MongoDB may work on one read, in milliseconds. */
   readonly snapshotTimeMs: number;
 }
@@ -46,7 +42,8 @@ export interface AggregateOwner {
 }
 
 /** The parts of one live query that its groups use. */
-interface AggregateParts extends Pick<SnapshotReader, "readAt"> {
+interface AggregateParts {
+  readLacking<T>(read: LackingRead<T>): Promise<T>;
   readonly plan: AggregatePlan;
   readonly owner: AggregateOwner;
   /** The query that finds the documents. */
@@ -258,19 +255,24 @@ export class AggregatedResult implements KeptResult {
     this.#readAt = clusterTime;
     const reads = exhausted.reduce((sum, { columns }) => sum + columns.length, 0);
     if (reads > SPARE_READS_MAX) {
-      const answers = await this.#parts.readAt(plan.loadQuery(documentQuery), clusterTime);
-      if (answers.length > plan.groupsMax || !this.#loadFirst(answers, exhausted)) return UNKNOWN;
-      return this.#changes(causes);
+      const isLoaded = await this.#parts.readLacking({
+        query: plan.loadQuery(documentQuery),
+        clusterTime,
+        use: (answers) => answers.length <= plan.groupsMax && this.#loadFirst(answers, exhausted),
+      });
+      return isLoaded ? this.#changes(causes) : UNKNOWN;
     }
     for (const { group, columns } of exhausted)
       for (const index of columns) {
         const column = plan.columns.extremes[index];
         if (column === undefined) continue;
         const stages = spareStages(plan.aggregate.by, group.id, column, SPARE_DOCUMENTS);
-        const answers = await this.#parts.readAt({ ...documentQuery, stages }, clusterTime);
-        this.#heldBytes -= group.heldBytes;
-        group.extremes[index]?.load(readSpare(answers), answers.length < SPARE_DOCUMENTS);
-        this.#heldBytes += group.heldBytes;
+        const use = (answers: readonly Uint8Array[]) => {
+          this.#heldBytes -= group.heldBytes;
+          group.extremes[index]?.load(readSpare(answers), answers.length < SPARE_DOCUMENTS);
+          this.#heldBytes += group.heldBytes;
+        };
+        await this.#parts.readLacking({ query: { ...documentQuery, stages }, clusterTime, use });
       }
     return this.#changes(causes);
   }
@@ -334,8 +336,8 @@ export class AggregateKind<Owner extends AggregateOwner> implements ResultKind, 
     this.owner = owner;
   }
 
-  readAt(query: SnapshotQuery, clusterTime: bigint): Promise<Uint8Array[]> {
-    return this.#shared.readAt(this.owner, query, clusterTime);
+  readLacking<T>(read: LackingRead<T>): Promise<T> {
+    return this.#shared.readLacking(this.owner, read);
   }
 
   get documentQuery(): SnapshotQuery {

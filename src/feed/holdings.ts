@@ -129,6 +129,13 @@ export class Holdings {
     return this.#byQuery.get(liveQuery)?.accounts ?? NOBODY;
   }
 
+  /** The users to whom the window of a live query is charged: its followers, or the one who left it last. */
+  payersOf(liveQuery: LiveQuery): Iterable<Account> {
+    const holding = this.#byQuery.get(liveQuery);
+    if (holding === undefined) return NOBODY;
+    return holding.lingering === null ? holding.accounts : [holding.lingering.leftBy];
+  }
+
   /** The deliveries of a live query; with an account, only those of its user. */
   deliveriesOf(liveQuery: LiveQuery, account: Account | null = null): Delivery[] {
     const deliveries = [...(this.#byQuery.get(liveQuery)?.deliveries ?? [])];

@@ -3,6 +3,7 @@
  * (`stateful.ts`), whatever they keep.
  */
 import type { Steps } from "../match/steps.ts";
+import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import type { Change, UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { WindowMember } from "./result-state.ts";
@@ -13,6 +14,14 @@ import type { Touched } from "./window-changes.ts";
  * an image is missing, or if the result has become too large.
  */
 export type Found = Change[] | typeof UNKNOWN | Promise<Change[] | typeof UNKNOWN>;
+
+/** A read of documents that a result lacks, as they were at a cluster time. */
+export interface LackingRead<T> {
+  readonly query: SnapshotQuery;
+  readonly clusterTime: bigint;
+  /** Takes the documents. They are charged to the users of the live query until this ends. */
+  readonly use: (documents: readonly Uint8Array[]) => T | Promise<T>;
+}
 
 /** A result that is kept in memory. After each commit it is exactly the server's own result at that cluster time. */
 export interface KeptResult {

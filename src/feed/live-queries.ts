@@ -8,15 +8,18 @@ import type { Account, OnLimit } from "./account.ts";
 import type { Delivery } from "./delivery.ts";
 import { Dispatch, type DispatchParts } from "./dispatch.ts";
 import { Holdings } from "./holdings.ts";
+import type { LackingRead } from "./kept-result.ts";
+import { leastBusy } from "./least-busy.ts";
 import { LiveQuery, type LiveQueryParts } from "./live-query.ts";
 import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { LiveQueryView } from "./live-query-view.ts";
 import type { FeedLimits } from "./options.ts";
+import { bytesIn } from "./read-window.ts";
 import type { ReadingCharge, WindowAdmission } from "./reading-charge.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { SnapshotStore } from "./snapshot-store.ts";
 import type { Timeline } from "./timeline.ts";
-import { slotUseOf, Turn } from "./turn.ts";
+import { Turn } from "./turn.ts";
 import { WindowBudget } from "./window-budget.ts";
 import { WorkMeter } from "./work-meter.ts";
 
@@ -51,7 +54,7 @@ export class LiveQueries implements WindowAdmission {
     this.#parts = parts;
     this.#shared = {
       ...sharedPartsOf(limits, parts),
-      readAt: (liveQuery, query, clusterTime) => this.#readAt(liveQuery, query, clusterTime),
+      readLacking: (liveQuery, read) => this.#readLacking(liveQuery, read),
       onHeld: (liveQuery, dueMs) => parts.held.hold(liveQuery, dueMs),
       onWindowChanged: (liveQuery) => this.#windows.changed(liveQuery),
       onCatchUpWork: (liveQuery, ms) => this.#work.noteCatchUp(liveQuery, ms),
@@ -206,13 +209,23 @@ export class LiveQueries implements WindowAdmission {
     return liveQuery;
   }
 
-  /** Reads documents that a kept result lacks, when it is the turn of one of its users. */
-  #readAt(liveQuery: LiveQuery, ...read: Parameters<SnapshotReader["readAt"]>): Promise<Uint8Array[]> {
+  /**
+   * Reads documents that a kept result lacks, when it is the turn of one of its users. Each user is charged for them until
+   * they have been used.
+   */
+  async #readLacking<T>(liveQuery: LiveQuery, { query, clusterTime, use }: LackingRead<T>): Promise<T> {
     const { snapshots, reader } = this.#parts;
     const [first = null, ...others] = leastBusy(this.#holdings.accountsOf(liveQuery));
     const turn = new Turn(first);
     for (const account of others) turn.join(account);
-    return snapshots.runShared(turn, () => reader.readAt(...read));
+    const charge = this.#windows.readingFor(liveQuery);
+    const onDocuments = (documents: readonly Uint8Array[]) => charge.add(bytesIn(documents));
+    try {
+      const read = () => reader.readAt(query, clusterTime, onDocuments);
+      return await use(await snapshots.runShared(turn, read));
+    } finally {
+      charge.release();
+    }
   }
 
   /** Ends all deliveries of a live query because of a bug. Its state is void. */
@@ -247,30 +260,10 @@ export class LiveQueries implements WindowAdmission {
   }
 }
 
-/** In the queues of so many users a read waits that all followers of a live query need. */
-const PAYERS_MAX = 8;
-
-/** They are the least busy ones of so many users. */
-const CANDIDATES_MAX = 1_000;
-
-/**
- * The users of a live query in whose queues a read for all of them waits. Users with many reads of their own must not
- * delay those of the others.
- */
-function leastBusy(accounts: ReadonlySet<Account>): Account[] {
-  const candidates: Account[] = [];
-  for (const account of accounts) {
-    candidates.push(account);
-    if (candidates.length >= CANDIDATES_MAX) break;
-  }
-  const readsOf = (account: Account) => slotUseOf(account).held + slotUseOf(account).waiting;
-  return candidates.sort((a, b) => readsOf(a) - readsOf(b)).slice(0, PAYERS_MAX);
-}
-
 function sharedPartsOf(
   { snapshotTimeMs, snapshotDocuments: sortedDocumentsMax, aggregateGroups: aggregateGroupsMax }: FeedLimits,
   parts: LiveQueriesParts,
-): Omit<LiveQueryParts, "readAt" | "onWindowChanged" | "onCatchUpWork" | "onHeld"> {
+): Omit<LiveQueryParts, "readLacking" | "onWindowChanged" | "onCatchUpWork" | "onHeld"> {
   const { timeline, encoder, budget, logBudget, newSlices, held, metrics, log } = parts;
   const lost = new SparseLog();
   return {

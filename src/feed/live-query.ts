@@ -20,7 +20,7 @@ import { Evaluation } from "./evaluation.ts";
 import { NOTHING } from "./handout.ts";
 import type { RowPace } from "./held-rows.ts";
 import type { History, HistoryEntry } from "./history.ts";
-import type { ResultKind } from "./kept-result.ts";
+import type { LackingRead, ResultKind } from "./kept-result.ts";
 import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { LogBudget } from "./log-budget.ts";
 import type { CommitCursors, LogEntry } from "./log-entry.ts";
@@ -30,7 +30,6 @@ import { isLong } from "./pieces.ts";
 import type { ResultState } from "./result-state.ts";
 import type { OplogBatch } from "./shared-stream.ts";
 import type { Slices } from "./slices.ts";
-import type { SnapshotReader } from "./snapshot-reader.ts";
 import { Stateful } from "./stateful.ts";
 import { Stateless } from "./stateless.ts";
 import type { Timeline } from "./timeline.ts";
@@ -39,11 +38,8 @@ import { WindowedResult, type WindowSpec, windowKind } from "./windowed-result.t
 
 /** The parts and limits that all live queries share. */
 export interface LiveQueryParts {
-  /** Reads documents that the result of a live query lacks, as they were at a cluster time, when it is their turn. */
-  readonly readAt: (
-    liveQuery: LiveQuery,
-    ...read: Parameters<SnapshotReader["readAt"]>
-  ) => Promise<Uint8Array[]>;
+  /** Reads documents that the result of a live query lacks, when it is their turn. */
+  readonly readLacking: <T>(liveQuery: LiveQuery, read: LackingRead<T>) => Promise<T>;
   readonly timeline: Timeline;
   readonly encoder: DocumentEncoder;
   readonly budget: EncodedBudget;
@@ -141,10 +137,8 @@ export class LiveQuery implements Pacer, AggregateOwner {
     if (this.#plan !== null) return new AggregateKind(this.#parts, this.#plan, this);
     if (this.#windowSpec === null) return null;
     const query = documentQueryOf(this.spec, this.#parts.snapshotTimeMs);
-    const reader: Pick<SnapshotReader, "readAt"> = {
-      readAt: (...read) => this.#parts.readAt(this, ...read),
-    };
-    return windowKind({ reader, query, spec: this.#windowSpec, evaluation, pacer: this });
+    const readLacking = <T>(read: LackingRead<T>) => this.#parts.readLacking(this, read);
+    return windowKind({ readLacking, query, spec: this.#windowSpec, evaluation, pacer: this });
   }
 
   /** Reads the result. */

@@ -11,7 +11,7 @@ import type { Account } from "./account.ts";
 import { Chunk, headOf } from "./chunk.ts";
 import { AFTER, type Position } from "./cursor.ts";
 import type { LiveQuery } from "./live-query.ts";
-import { readWindow } from "./read-window.ts";
+import { bytesIn, readWindow } from "./read-window.ts";
 import type { ReadingCharge } from "./reading-charge.ts";
 import type { SharedCompression } from "./shared-compression.ts";
 import type { Slices } from "./slices.ts";
@@ -61,7 +61,7 @@ export class SnapshotReading implements HoldsBatches {
    */
   #raw: Uint8Array[] = [];
   /**
-   * The charge for the documents of a sorted result, which is kept as a whole; `null` if documents are read while they
+   * The charge for the documents of a result that is kept as a whole, such as a sorted one; `null` if documents are read while they
    * are sent, and once it was released.
    */
   #charge: ReadingCharge | null;
@@ -137,7 +137,7 @@ export class SnapshotReading implements HoldsBatches {
       const { clusterTime } = cursor;
       const from = { cursor, clusterTime, raw, charge: null };
       if (cursor.exact) return new SnapshotReading(liveQuery, mode, from, parts);
-      const exact = await parts.makeExact(liveQuery, await readRest(cursor, raw), clusterTime);
+      const exact = await readInexact(liveQuery, cursor, raw, parts);
       return new SnapshotReading(liveQuery, mode, { ...from, ...exact }, parts);
     } catch (error) {
       cursor.close();
@@ -323,11 +323,26 @@ export class SnapshotReading implements HoldsBatches {
 
 const leftAlone = () => new Error("the last reader of the snapshot has left");
 
-async function readRest(cursor: OpenSnapshot, raw: Uint8Array[]): Promise<Uint8Array[]> {
-  // Not by `push(...batch)`: 16 MiB of small documents are more than a call may have arguments.
-  for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next())
-    for (const document of batch) raw.push(document);
-  return raw;
+/** Reads a result that changes while it is read as a whole, and charges it like a sorted one. */
+async function readInexact(
+  liveQuery: LiveQuery,
+  cursor: OpenSnapshot,
+  raw: Uint8Array[],
+  parts: SnapshotParts,
+): Promise<{ raw: Uint8Array[]; clusterTime: bigint; charge: ReadingCharge }> {
+  const charge = parts.charge();
+  try {
+    charge.add(bytesIn(raw));
+    for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next()) {
+      charge.add(bytesIn(batch));
+      // Not by `push(...batch)`: 16 MiB of small documents are more than a call may have arguments.
+      for (const document of batch) raw.push(document);
+    }
+    return { ...(await parts.makeExact(liveQuery, raw, cursor.clusterTime)), charge };
+  } catch (error) {
+    charge.release();
+    throw error;
+  }
 }
 
 /** The parts that a snapshot reading works with. */
@@ -342,7 +357,7 @@ export interface SnapshotParts {
   readonly limits: SnapshotLimits;
   /** The cursor for a result as of a cluster time. */
   readonly cursorOf: (clusterTime: bigint) => string;
-  /** Charges a sorted result, which is kept as a whole, to the user for whom it is read. */
+  /** Charges a result that is kept as a whole, such as a sorted one, to the user for whom it is read. */
   readonly charge: () => ReadingCharge;
   /** The timeline. A window is loaded between two batches of commits. */
   readonly timeline: Timeline;

@@ -24,18 +24,20 @@ export interface WindowActions {
  * has a budget, and each user a share of it. Live queries without followers are removed first.
  */
 export class WindowBudget {
-  readonly #limits: Pick<FeedLimits, "windowBytes">;
+  readonly #limits: Pick<FeedLimits, "windowBytes" | "userWindowBytes">;
   readonly #holdings: Holdings;
   readonly #actions: WindowActions;
   readonly #onLimit: OnLimit;
   readonly #guard: GuardParts;
   /** Users who exceed their share, with the live query that grew. */
   readonly #over = new Map<Account, LiveQuery>();
+  /** Users without room for documents that a live query reads. */
+  readonly #refused: { readonly account: Account; readonly liveQuery: LiveQuery }[] = [];
   #readingBytes = 0;
   #isEnforcing = false;
 
   constructor(
-    limits: Pick<FeedLimits, "windowBytes">,
+    limits: Pick<FeedLimits, "windowBytes" | "userWindowBytes">,
     holdings: Holdings,
     actions: WindowActions,
     onLimit: OnLimit,
@@ -58,9 +60,7 @@ export class WindowBudget {
     for (const account of this.#holdings.chargeWindow(liveQuery)) {
       if (account.isOverWindows()) this.#over.set(account, liveQuery);
     }
-    if (!this.#isEnforcing && (this.#over.size > 0 || this.#isOverNode())) {
-      runGuarded(this.#guard, "windows.enforce", () => this.#enforceSoon());
-    }
+    this.#enforceIfOver();
   }
 
   /**
@@ -92,6 +92,45 @@ export class WindowBudget {
   }
 
   /**
+   * The charge for documents that a live query reads while it is followed. Each of its users is charged for all of them, as
+   * for its window. Users without room for them lose the live query, and the read continues for the others.
+   */
+  readingFor(liveQuery: LiveQuery): Omit<ReadingCharge, "sub"> {
+    const held = new Map<Account, number>();
+    const refused = new Set<Account>();
+    const giveBack = (account: Account) => {
+      account.growWindows(-(held.get(account) ?? 0));
+      held.delete(account);
+    };
+    let total = 0;
+    return {
+      add: (bytes) => {
+        if (!this.#makeRoom(null, bytes)) throw this.#refusal();
+        total += bytes;
+        this.#readingBytes += bytes;
+        for (const account of this.#holdings.payersOf(liveQuery)) {
+          if (refused.has(account)) continue;
+          if (this.#makeRoom(account, bytes)) {
+            held.set(account, (held.get(account) ?? 0) + bytes);
+            account.growWindows(bytes);
+          } else {
+            refused.add(account);
+            giveBack(account);
+            this.#refused.push({ account, liveQuery });
+          }
+        }
+        this.#enforceIfOver();
+        if (held.size === 0) throw tooMany("userWindowBytes", this.#limits.userWindowBytes);
+      },
+      release: () => {
+        this.#readingBytes -= total;
+        total = 0;
+        for (const account of [...held.keys()]) giveBack(account);
+      },
+    };
+  }
+
+  /**
    * Removes lingering live queries until there is room for `bytes` more.
    * @returns Whether there is.
    */
@@ -109,6 +148,12 @@ export class WindowBudget {
     return this.#holdings.windowBytes + this.#readingBytes + bytes > this.#limits.windowBytes;
   }
 
+  #enforceIfOver(): void {
+    const isOver = this.#over.size > 0 || this.#refused.length > 0 || this.#isOverNode();
+    if (this.#isEnforcing || !isOver) return;
+    runGuarded(this.#guard, "windows.enforce", () => this.#enforceSoon());
+  }
+
   async #enforceSoon(): Promise<void> {
     this.#isEnforcing = true;
     try {
@@ -123,10 +168,14 @@ export class WindowBudget {
   }
 
   /**
-   * Ends windows that have grown while they were followed: first the one that grew, then the largest, until the rest
-   * fits.
+   * Ends the live queries of users who have no room for what they read, and windows that have grown while they were
+   * followed: first the one that grew, then the largest, until the rest fits.
    */
   #enforce(): void {
+    for (const { account, liveQuery } of this.#refused.splice(0)) {
+      if (this.#holdings.deliveriesOf(liveQuery, account).length === 0) continue;
+      this.#actions.end(liveQuery, account, account.errorOf("userWindowBytes", "ended"));
+    }
     for (const [account, grown] of this.#over) {
       while (!this.#makeRoom(account, 0)) {
         const isFollowed = this.#holdings.deliveriesOf(grown, account).length > 0;

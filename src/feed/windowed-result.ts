@@ -11,10 +11,9 @@ import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
 import type { Evaluation } from "./evaluation.ts";
 import type { HistoryEntry } from "./history.ts";
-import type { Found, KeptResult, ResultKind } from "./kept-result.ts";
+import type { Found, KeptResult, LackingRead, ResultKind } from "./kept-result.ts";
 import type { Pacer } from "./pace.ts";
 import type { WindowMember } from "./result-state.ts";
-import type { SnapshotReader } from "./snapshot-reader.ts";
 import { tooManySorted } from "./too-large.ts";
 import { spareFor, Window } from "./window.ts";
 import type { Touched } from "./window-changes.ts";
@@ -30,7 +29,7 @@ export interface WindowSpec {
 
 /** The parts of one live query that its windows work with. */
 export interface WindowParts {
-  readonly reader: Pick<SnapshotReader, "readAt">;
+  readonly readLacking: <T>(read: LackingRead<T>) => Promise<T>;
   readonly query: SnapshotQuery;
   readonly spec: WindowSpec;
   readonly evaluation: Evaluation;
@@ -124,20 +123,24 @@ export class WindowedResult implements KeptResult {
     return yield* this.#window.changes(new Map());
   }
 
-  async #readLacking(
-    lacking: NonNullable<ReturnType<Window["lacking"]>>,
-    clusterTime: bigint,
-  ): Promise<Change[]> {
-    const { reader, pacer, query } = this.#parts;
-    if (lacking === "refill") {
-      const documents = await reader.readAt(WindowedResult.loadQuery(query, this.#parts.spec), clusterTime);
-      return paced(pacer, this.#refill(documents));
-    }
+  #readLacking(lacking: NonNullable<ReturnType<Window["lacking"]>>, clusterTime: bigint): Promise<Change[]> {
+    const { readLacking, pacer, query, spec } = this.#parts;
+    if (lacking === "refill")
+      return readLacking({
+        query: WindowedResult.loadQuery(query, spec),
+        clusterTime,
+        use: (documents) => paced(pacer, this.#refill(documents)),
+      });
     const { database, collection, maxTimeMs } = query;
     const filter = bytesOf(documentOf([["_id", documentOf([["$in", arrayOf(lacking.ids)]])]]));
-    const documents = await reader.readAt({ database, collection, maxTimeMs, filter }, clusterTime);
-    const read = new Map(documents.map((document) => [valueKey(idOf(document)), document]));
-    return paced(pacer, this.#window.changes(read));
+    return readLacking({
+      query: { database, collection, maxTimeMs, filter },
+      clusterTime,
+      use: (documents) => {
+        const read = new Map(documents.map((document) => [valueKey(idOf(document)), document]));
+        return paced(pacer, this.#window.changes(read));
+      },
+    });
   }
 
   *#refill(documents: readonly Uint8Array[]): Steps<Change[]> {
