@@ -78,8 +78,10 @@ export class Evaluation {
   }
 
   /** Like `touchedBy`, with pauses between pieces of the commit. */
-  *touchedInSteps(events: readonly StreamEvent[]): Generator<void, Touched | typeof UNKNOWN> {
-    const touched = new Map<string, TouchedDocument>();
+  *touchedInSteps(
+    events: readonly StreamEvent[],
+    touched: Map<string, TouchedDocument> = new Map(),
+  ): Generator<void, Touched | typeof UNKNOWN> {
     for (const piece of piecesOf(events)) {
       yield* this.#decideInSteps(piece, touched);
       if (this.touchedBy(piece, touched) === UNKNOWN) return UNKNOWN;
@@ -134,6 +136,7 @@ export class Evaluation {
   /**
    * The effect of a commit on the documents of the unlimited result, by the key of their `_id`. Only the first and the
    * last state count, because nothing in between was ever visible. `UNKNOWN` if an image is missing.
+   * @param touched The effect of earlier commits, to which that of this one is added.
    */
   touchedBy(
     events: readonly StreamEvent[],

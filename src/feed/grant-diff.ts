@@ -18,8 +18,8 @@ import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LiveQuery } from "./live-query.ts";
+import { paced } from "./pace.ts";
 import type { WindowMember } from "./result-state.ts";
-import type { Slices } from "./slices.ts";
 import type { Timeline } from "./timeline.ts";
 import { type Touched, type TouchedDocument, windowChanges } from "./window-changes.ts";
 
@@ -35,13 +35,13 @@ export interface GrantPoint {
 /** The parts that `readGrantDiff` works with. */
 export interface GrantDiffParts {
   readonly timeline: Timeline;
-  /** Makes slices for work that must let other work run in between. */
-  readonly newSlices: () => Slices;
 }
 
 /** Reads documents, and charges them to a user. */
 export interface DiffReader {
   readAt(query: SnapshotQuery, clusterTime: bigint): Promise<Uint8Array[]>;
+  /** Charges documents that the difference takes from commits, which the history may evict meanwhile. */
+  keep(bytes: number): void;
 }
 
 /** Whether the difference can turn the state of one live query into that of another. */
@@ -78,11 +78,13 @@ export interface GrantMove {
   readonly missed?: Missed;
 }
 
-/** The changes that a client missed while it was away. */
+/**
+ * The changes that a client missed while it was away. The commits are taken from the history when it is the turn of the
+ * read, because the clients that wait would keep them in memory.
+ */
 export interface Missed {
   /** The client has the state at this entry. */
   readonly seq: number;
-  readonly events: readonly StreamEvent[];
   /** A cluster time of that state; `null` if there is none. */
   readonly heldAt: bigint | null;
   /** Whether the client has documents, or only follows changes. */
@@ -99,25 +101,42 @@ export async function readGrantDiff(
   reader: DiffReader,
   move: GrantMove,
   most: number,
-  { timeline, newSlices }: GrantDiffParts,
+  { timeline }: GrantDiffParts,
 ): Promise<Change[] | null> {
   if (move.to.spec.aggregate !== null) return readGroupDiff(reader, move, timeline);
-  const slices = newSlices();
-  slices.begin();
-  const touched = await slices.through(touchedBy(move));
+  const commits = commitsOf(move, timeline);
+  const touched = commits === null ? null : await paced(move.to, touchedBy(move, commits));
   if (touched === null) return null;
+  reader.keep(bytesOfTouched(touched));
   return move.to.spec.sort === null
-    ? readResultDiff(reader, move, { touched, most, slices })
-    : readWindowDiff(reader, move, { touched, most, timeline, slices });
+    ? readResultDiff(reader, move, { touched, most })
+    : readWindowDiff(reader, move, { touched, most, timeline });
+}
+
+/** The events of each commit that the difference covers; `null` if the history has evicted some of them. */
+function commitsOf(
+  { at, missed }: GrantMove,
+  { history }: Timeline,
+): readonly (readonly StreamEvent[])[] | null {
+  if (missed === undefined) return at.entry === null ? [] : [at.entry.commit.events];
+  const entries = history.entriesAfter(missed.seq);
+  return entries?.slice(0, at.seq - missed.seq).map(({ commit }) => commit.events) ?? null;
+}
+
+function bytesOfTouched(touched: Touched): number {
+  let bytes = 0;
+  for (const { previous, document } of touched.values())
+    bytes += (previous?.length ?? 0) + (document?.length ?? 0);
+  return bytes;
 }
 
 async function readResultDiff(
   reader: DiffReader,
   { from, to, at, missed }: GrantMove,
-  { touched, most, slices }: Omit<Comparison, "timeline">,
+  { touched, most }: Omit<Comparison, "timeline">,
 ): Promise<Change[] | null> {
   const causeOf = missed === undefined ? () => "grant" as const : causeOfMissed;
-  const written = await slices.through(touchedChanges(touched, causeOf));
+  const written = await paced(to, touchedChanges(touched, causeOf));
   if (missed?.wantsDocuments === false) return written;
   const old = filterToBson(from.spec.filter);
   const now = filterToBson(to.spec.filter);
@@ -161,14 +180,13 @@ interface Comparison {
   readonly touched: Touched;
   readonly most: number;
   readonly timeline: Timeline;
-  readonly slices: Slices;
 }
 
 /** A sorted result is read completely, because its new state needs the same documents. */
 async function readWindowDiff(
   reader: DiffReader,
   { from, to, at, held: known, missed }: GrantMove,
-  { touched, most, timeline, slices }: Comparison,
+  { touched, most, timeline }: Comparison,
 ): Promise<Change[] | null> {
   const held = missed === undefined ? known : await readHeld(reader, from, missed);
   if (held === null) return null;
@@ -179,8 +197,8 @@ async function readWindowDiff(
   while (!timeline.isSettled) await timeline.settles;
   to.state.load(documents, at.clusterTime);
   const members = documents.slice(0, limit ?? documents.length).map(memberOf);
-  slices.begin();
-  return slices.through(
+  return paced(
+    to,
     windowChanges(
       held,
       members,
@@ -233,12 +251,20 @@ function groupChanges(
 
 const removed = (id: BsonValue): Change => ({ type: "removed", cause: "grant", id });
 
-/** The effect of the commit that changed the rights: from the old rights before it to the new rights after it. */
-function* touchedBy({ from, to, at, missed }: GrantMove): Steps<Touched | null> {
-  const events = missed?.events ?? at.entry?.commit.events ?? [];
-  const before = yield* from.evaluation.touchedInSteps(events);
-  const after = yield* to.evaluation.touchedInSteps(events);
-  if (before === UNKNOWN || after === UNKNOWN) return null;
+/**
+ * The effect of the commits: from the old rights before them to the new rights after them.
+ * @returns `null` if an image is missing.
+ */
+function* touchedBy(
+  { from, to }: GrantMove,
+  commits: readonly (readonly StreamEvent[])[],
+): Steps<Touched | null> {
+  const before = new Map<string, TouchedDocument>();
+  const after = new Map<string, TouchedDocument>();
+  for (const events of commits) {
+    if ((yield* from.evaluation.touchedInSteps(events, before)) === UNKNOWN) return null;
+    if ((yield* to.evaluation.touchedInSteps(events, after)) === UNKNOWN) return null;
+  }
   const touched = new Map<string, TouchedDocument>();
   const pace = new StepPace();
   for (const id of new Set([...before.keys(), ...after.keys()])) {

@@ -74,11 +74,9 @@ export class GrantDiffs {
    */
   moveSince(held: LiveQuerySpec, to: LiveQuery, seq: number, wantsDocuments: boolean): GrantMove | null {
     const { history } = this.#parts.timeline;
-    const entries = history.entriesAfter(seq);
-    if (entries === null || entries.length > MISSED_COMMITS_MAX) return null;
-    const events = entries.flatMap(({ commit }) => commit.events);
+    if (seq < history.evictedSeq || history.headSeq - seq > MISSED_COMMITS_MAX) return null;
     const from = this.#parts.detached(held);
-    const missed = { seq, events, heldAt: history.timeAfter(seq), wantsDocuments };
+    const missed = { seq, heldAt: history.timeAfter(seq), wantsDocuments };
     return { from, to, at: this.#parts.cursors.grantPoint(null), held: [], missed };
   }
 
@@ -87,7 +85,7 @@ export class GrantDiffs {
    * takes two reads, and no commits.
    */
   moveSinceTime(liveQuery: LiveQuery, heldAt: bigint, wantsDocuments: boolean): GrantMove {
-    const missed = { seq: BEFORE_HISTORY, events: [], heldAt, wantsDocuments };
+    const missed = { seq: BEFORE_HISTORY, heldAt, wantsDocuments };
     return { from: liveQuery, to: liveQuery, at: this.#parts.cursors.grantPoint(null), held: [], missed };
   }
 
@@ -95,7 +93,7 @@ export class GrantDiffs {
    * Reads a difference (see `readGrantDiff`).
    * @param account The user who waits for it.
    * @param isWanted Whether the user still wants it when it is its turn.
-   * @returns `null` also if MongoDB does not answer, or the user has no room for it. The result is then read again, as a
+   * @returns `null` also if MongoDB does not answer, the history has evicted commits that the client has missed, or the user has no room for it. The result is then read again, as a
    *   snapshot, which needs less memory.
    */
   async read(move: GrantMove, account: Account, isWanted: () => boolean): Promise<HeldDiff | null> {
@@ -142,6 +140,7 @@ export class GrantDiffs {
     const reader: DiffReader = {
       readAt: (query, at) =>
         this.#parts.reader.readAt(query, at, (documents) => charge.add(bytesIn(documents))),
+      keep: (bytes) => charge.add(bytes),
     };
     // The commit may be part of a batch that is still being delivered, and its neighbours must be known first.
     while (!timeline.isSettled) await timeline.settles;

@@ -53,3 +53,13 @@ export class Pace {
 export interface Pacer {
   newPace(): Pace;
 }
+
+/** Runs steps with pauses, and counts their time as work of the live query. */
+export async function paced<T>(pacer: Pacer, steps: Iterator<void, T>): Promise<T> {
+  const pace = pacer.newPace();
+  try {
+    return await pace.through(steps);
+  } finally {
+    pace.stop();
+  }
+}

@@ -12,7 +12,7 @@ import { type Change, idOf, UNKNOWN } from "./change.ts";
 import type { Evaluation } from "./evaluation.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { Found, KeptResult, LackingRead, ResultKind } from "./kept-result.ts";
-import type { Pacer } from "./pace.ts";
+import { type Pacer, paced } from "./pace.ts";
 import type { WindowMember } from "./result-state.ts";
 import { tooManySorted } from "./too-large.ts";
 import { spareFor, Window } from "./window.ts";
@@ -152,16 +152,6 @@ export class WindowedResult implements KeptResult {
   #load(documents: readonly Uint8Array[]): void {
     const { limit } = WindowedResult.loadQuery(this.#parts.query, this.#parts.spec);
     this.#window.load(documents, documents.length < limit);
-  }
-}
-
-/** Runs steps with pauses, and counts their time as work of the live query. */
-async function paced<T>(pacer: Pacer, steps: Steps<T>): Promise<T> {
-  const pace = pacer.newPace();
-  try {
-    return await pace.through(steps);
-  } finally {
-    pace.stop();
   }
 }
 

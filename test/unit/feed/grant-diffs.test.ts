@@ -5,7 +5,6 @@ import { canMove, type GrantMove } from "../../../src/feed/grant-diff.ts";
 import { GrantDiffs } from "../../../src/feed/grant-diffs.ts";
 import type { LiveQuerySpec } from "../../../src/feed/live-query-spec.ts";
 import { FeedLimits } from "../../../src/feed/options.ts";
-import { Slices } from "../../../src/feed/slices.ts";
 import { TidewireError } from "../../../src/protocol/errors.ts";
 import { recordingLog } from "../../support/node.ts";
 import { follow } from "../../support/recorder.ts";
@@ -13,16 +12,10 @@ import { commitOf, eventOf, FROM, insertOf, settled, specOf, startFeed } from ".
 import { ScriptedReader } from "./scripted-reader.ts";
 
 /** Two live queries of one feed, and the differences between them, read from answers of the test. */
-async function start(
-  from: LiveQuerySpec,
-  to: LiveQuerySpec,
-  mostDocuments = 10,
-  newSlices = () => new Slices(50),
-  mostBytes = 1_048_576,
-) {
+async function start(from: LiveQuerySpec, to: LiveQuerySpec, mostDocuments = 10, mostBytes = 1_048_576) {
   let chargedBytes = 0;
   const reader = new ScriptedReader();
-  const { feed, accept } = await startFeed(reader);
+  const { feed, accept } = await startFeed(reader, { history: { bytes: 1_048_576 } });
   const [old, now] = [await follow(feed, from), await follow(feed, to)].map(
     ({ delivery }) => delivery.liveQuery,
   );
@@ -52,7 +45,6 @@ async function start(
     },
     detached: () => old,
     log,
-    newSlices,
   });
   const move = (held: GrantMove["held"] = []): GrantMove => ({
     from: old,
@@ -93,7 +85,7 @@ test("a difference of more documents than limits.snapshotDocuments is not sent",
 });
 
 test("[G6] the documents of a difference are charged until the last client has them, and one that is too large is not kept", async () => {
-  const { reader, grants, move, charged } = await start(ROOM_A, ROOM_B, 1_000, undefined, 10_000);
+  const { reader, grants, move, charged } = await start(ROOM_A, ROOM_B, 1_000, 10_000);
   reader.answer = ({ query }) =>
     query.projection === undefined ? [{ _id: 1, pad: "x".repeat(4_000) }] : [{ _id: 2 }];
   const given = move();
@@ -161,6 +153,41 @@ test("a client that comes back receives the result of what it missed, not the ch
   if (missed === null) throw new Error("not too much has happened");
   expect(await typesOf(missed)).toEqual(["added"]);
   expect(grants.moveSince(ROOM_A, now, -1, true)).toBeNull();
+});
+
+const padded = (_id: number, room: string, bytes = 4_000) => ({ _id, room, pad: "x".repeat(bytes) });
+
+test("[G6] documents of missed commits are charged until the client has the difference, and too many are not kept", async () => {
+  const { grants, accept, now, charged } = await start(ROOM_A, ROOM_B, 1_000, 20_000);
+  await accept(commitOf(1, [eventOf(padded(1, "a"), padded(1, "b"))]));
+  const missed = grants.moveSince(ROOM_A, now, 0, true);
+  if (missed === null) throw new Error("not too much has happened");
+  const difference = await grants.read(missed, USER, always);
+  expect(difference?.changes.map(({ type }) => type)).toEqual(["changed"]);
+  expect(charged()).toBeGreaterThan(8_000);
+  difference?.release();
+  expect(charged()).toBe(0);
+  await accept(commitOf(2, [eventOf(padded(2, "a", 10_000), padded(2, "b", 10_000))]));
+  const more = grants.moveSince(ROOM_A, now, 0, true);
+  if (more === null) throw new Error("not too much has happened");
+  expect(await grants.read(more, USER, always)).toBeNull();
+  expect(charged()).toBe(0);
+});
+
+test("[G6] a client that waits for its difference keeps no commits, and has the result read again once they are evicted", async () => {
+  const { grants, accept, now, typesOf } = await start(ROOM_A, ROOM_B);
+  await accept(commitOf(1, [insertOf({ _id: 1, room: "b" })]));
+  const move = () => {
+    const missed = grants.moveSince(ROOM_A, now, 0, true);
+    if (missed === null) throw new Error("not too much has happened");
+    return missed;
+  };
+  const [early, late] = [move(), move()];
+  await accept(commitOf(2, [insertOf({ _id: 2, room: "b" })]));
+  // The difference ends at the cursor that its client has received.
+  expect(await typesOf(early)).toEqual(["added"]);
+  await accept(commitOf(3, [], 2_000_000));
+  expect(await typesOf(late)).toBeNull();
 });
 
 test("a window moves to another one by its present documents, and keeps them as its state", async () => {
