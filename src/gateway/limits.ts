@@ -163,6 +163,20 @@ export const GatewayLimits = z.strictObject({
       "Refreshes of one connection per minute, sustained. Each authorizes all its subscriptions again, and also counts as a request.",
     ),
   refreshBurst: z.int().min(1).default(20).describe("Refreshes of one connection at once."),
+  userRefreshesPerMinute: z
+    .number()
+    .positive()
+    .default(60)
+    .describe(
+      "Refreshes per minute that change the rights of a subscription, of one user over all connections to this node, sustained. A newer token that gives the same rights is not counted.",
+    ),
+  userRefreshBurst: z
+    .int()
+    .min(1)
+    .default(200)
+    .describe(
+      "Refreshes that change rights, of one user at once: with the default, four on each of 50 connections.",
+    ),
   connectRate: z.number().positive().default(500).describe("New connections per second on this node."),
   connectRatePerAddress: z
     .number()

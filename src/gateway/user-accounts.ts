@@ -1,7 +1,7 @@
 import type { Identity } from "../auth/verify-token.ts";
 import { Account, type AccountLimits, type OnLimit } from "../feed/account.ts";
 import type { LiveQuery } from "../feed/live-query.ts";
-import { userRates } from "./connection/user-rates.ts";
+import { userRates, userRefreshRates } from "./connection/user-rates.ts";
 import { networkOf } from "./http/client-network.ts";
 
 /**
@@ -42,8 +42,10 @@ export class UserAccounts {
 
   /** Drops the accounts to which nothing is charged. */
   sweep(nowMs: number): void {
+    const haveBursts = (account: Account) =>
+      userRates.isFull(account, nowMs) && userRefreshRates.isFull(account, nowMs);
     for (const [key, account] of this.#byKey)
-      if (account.isEmpty(nowMs) && userRates.isFull(account, nowMs)) this.#byKey.delete(key);
+      if (account.isEmpty(nowMs) && haveBursts(account)) this.#byKey.delete(key);
   }
 
   [Symbol.iterator](): IterableIterator<Account> {

@@ -313,7 +313,7 @@ export const LABEL_VALUES = {
       ...["subscriptionsPerUser", "liveQueriesPerUser", "userRequestBytes", "userWindowBytes"],
       ...["filterWorkPerUser", "workPerUser", "windowBytes", "controlFrames", "refreshesPerMinute"],
       ...["earlyMessages", "userRequestsPerSecond", "pushPerUser", "pushRegistrations"],
-      ...["lookupValues", "lookupBytes"],
+      ...["lookupValues", "lookupBytes", "userRefreshesPerMinute"],
     ],
     outcome: ["refused", "ended"],
   },

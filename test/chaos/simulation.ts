@@ -128,6 +128,7 @@ export class Simulation {
         rules: { nowStep: "1s", from: options.from },
         limits: {
           requestBurst: 100_000,
+          userRefreshBurst: 100_000,
           linger: "1s",
           commitSlice: random.chance(0.5) ? "0ms" : "50ms",
           ...(small ? { snapshotBatchBytes: "1KiB", outboxBytes: "64KiB" } : {}),

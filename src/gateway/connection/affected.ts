@@ -37,6 +37,16 @@ export function findAffected(
   return affected;
 }
 
+/** Whether `findAffected` would find a subscription under this token. Changes nothing. */
+export function isAnyAffected(connection: SubscriptionHost, identity: Identity): boolean {
+  const grants = new Grants(connection.context, identity);
+  for (const subscription of connection.subscriptions) {
+    if (subscription.attachment.isUndecided(subscription.id)) return true;
+    if (grants.outcomeFor(subscription) !== "same") return true;
+  }
+  return false;
+}
+
 /** Writes nothing more for a subscription until it is decided about. Its state may become part of the new one. */
 export function suspend({ attachment, id }: Subscription): void {
   attachment.delivery.sendHeld();

@@ -67,10 +67,10 @@ function silence(connection: SubscriptionHost): readonly Affected[] {
 }
 
 /**
- * Records the rights that a token would have withdrawn if a newer one had not taken effect before it was verified. The
- * user held this token, so a ticket must not resume across this moment, although the newer token grants the right.
+ * Records the rights that a token would have withdrawn, if it does not take effect because of a newer one or of a rate. The
+ * user held this token, so a ticket must not resume across this moment, although the token in force grants the right.
  */
-export function noteOvertaken(connection: SubscriptionHost, identity: Identity): void {
+export function noteUnused(connection: SubscriptionHost, identity: Identity): void {
   const grants = new Grants(connection.context, identity);
   for (const subscription of connection.subscriptions)
     if (grants.outcomeFor(subscription) !== "same") noteLost(connection, subscription);

@@ -164,7 +164,9 @@ export class Inbox {
       case "unsubscribe":
         return handleUnsubscribe(connection, message);
       case "refresh":
-        return handleRefresh(connection, message);
+        return handleRefresh(connection, message, () =>
+          this.#rates.chargeChange(connection.login.account, Date.now()),
+        );
       case "fence":
         return handleFence(connection, message, gone);
       case "enter":

@@ -11,7 +11,7 @@ import { requestCost } from "../../protocol/request-limits.ts";
 import type { GatewayContext } from "../context.ts";
 import { ClientError } from "./client-error.ts";
 import { RateLimit } from "./rate-limit.ts";
-import { userRates } from "./user-rates.ts";
+import { userRates, userRefreshRates } from "./user-rates.ts";
 
 /**
  * A client that exceeds this many refusals at once, or one per second in the long run, is taken for one that will not
@@ -19,6 +19,9 @@ import { userRates } from "./user-rates.ts";
  */
 const REFUSALS_BURST = 100;
 const REFUSALS_PER_SECOND = 1;
+/** The same for refreshes that would change rights. Each connection may send only some of these in any case. */
+const REFRESH_REFUSALS_BURST = 10;
+const REFRESH_REFUSALS_PER_SECOND = 0.1;
 
 /** The rate limits of one client's messages (docs/protocol.md, section 6). */
 export class RequestRates {
@@ -27,6 +30,7 @@ export class RequestRates {
   /** Created on first use. A new bucket is full, as an unused one would be. */
   #refreshes: RateLimit | null = null;
   #refusals: RateLimit | null = null;
+  #refreshRefusals: RateLimit | null = null;
 
   constructor(context: Pick<GatewayContext, "limits" | "metrics">, nowMs: number) {
     const { limits } = context;
@@ -56,6 +60,24 @@ export class RequestRates {
   }
 
   /**
+   * Charges the user for a refresh that changes rights: it authorizes subscriptions again, and a user could send it on every
+   * connection.
+   * @throws {ClientError} `too-many-requests`
+   */
+  chargeChange(account: Account, nowMs: number): void {
+    const { limits, metrics } = this.#context;
+    const [limit, value] = ["userRefreshesPerMinute", limits.userRefreshesPerMinute] as const;
+    const rate = { perSecond: value / 60, burst: limits.userRefreshBurst };
+    const retryAfterMs = userRefreshRates.take(account, 1, rate, nowMs);
+    if (retryAfterMs === 0) return;
+    metrics.limitHits.inc({ limit, outcome: "refused" });
+    const text = `this user changes rights by more than ${amount(value, "refresh", "refreshes")} a minute: slow down`;
+    this.#refreshRefusals ??= new RateLimit(REFRESH_REFUSALS_PER_SECOND, REFRESH_REFUSALS_BURST, nowMs);
+    const closeCode = this.#refreshRefusals.take(1, nowMs) ? undefined : CLOSE_CODES.abuse;
+    throw new ClientError("too-many-requests", text, closeCode, { details: { limit, value }, retryAfterMs });
+  }
+
+  /**
    * Charges for a message of this many bytes that is refused, which costs the service as much as one that is served.
    * @throws {TidewireError} `too-many-requests`
    */
@@ -67,7 +89,8 @@ export class RequestRates {
     const { limits, metrics } = this.#context;
     if (!this.#requests.take(cost, nowMs))
       throw this.#refusal("requestsPerSecond", this.#requests.waitMs(cost), nowMs, id);
-    const waitMs = account === null ? 0 : userRates.take(account, cost, limits, nowMs);
+    const rate = { perSecond: limits.userRequestsPerSecond, burst: limits.userRequestBurst };
+    const waitMs = account === null ? 0 : userRates.take(account, cost, rate, nowMs);
     if (waitMs === 0) return;
     metrics.limitHits.inc({ limit: "userRequestsPerSecond", outcome: "refused" });
     throw this.#refusal("userRequestsPerSecond", waitMs, nowMs, id);

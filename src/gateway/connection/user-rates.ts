@@ -3,10 +3,13 @@
  * connection by the number of connections.
  */
 import type { Account } from "../../feed/account.ts";
-import type { GatewayLimits } from "../limits.ts";
 import { RateLimit } from "./rate-limit.ts";
 
-type UserLimits = Pick<GatewayLimits, "userRequestsPerSecond" | "userRequestBurst">;
+/** The rate of each user. */
+export interface UserRate {
+  readonly perSecond: number;
+  readonly burst: number;
+}
 
 /** One bucket for each account. An account that sends nothing has none. */
 export class UserRates {
@@ -16,10 +19,10 @@ export class UserRates {
    * Takes the cost of a request.
    * @returns Milliseconds until it could be taken; 0 if it was taken.
    */
-  take(account: Account, cost: number, limits: UserLimits, nowMs: number): number {
+  take(account: Account, cost: number, { perSecond, burst }: UserRate, nowMs: number): number {
     let bucket = this.#buckets.get(account);
     if (bucket === undefined) {
-      bucket = new RateLimit(limits.userRequestsPerSecond, limits.userRequestBurst, nowMs);
+      bucket = new RateLimit(perSecond, burst, nowMs);
       this.#buckets.set(account, bucket);
     }
     return bucket.take(cost, nowMs) ? 0 : Math.max(1, bucket.waitMs(cost));
@@ -33,3 +36,5 @@ export class UserRates {
 
 /** The rates of all users of the process. */
 export const userRates = new UserRates();
+/** The rates of all users of the process for refreshes that change rights. */
+export const userRefreshRates = new UserRates();

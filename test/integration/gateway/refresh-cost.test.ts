@@ -54,6 +54,13 @@ function count<T extends object>(target: T, method: keyof T & string) {
 const refresh = async (client: WsClient, claims: Record<string, unknown>) =>
   client.send({ type: "refresh", token: await signToken({ sub: "u1", ...claims }) });
 
+async function refreshed(client: WsClient, claims: Record<string, unknown>): Promise<void> {
+  const from = client.received.length;
+  await refresh(client, claims);
+  const answer = await client.until(({ type }) => type === "refreshed" || type === "error", from);
+  expect(answer).toMatchObject({ type: "refreshed" });
+}
+
 const refreshedTimes = (client: WsClient) =>
   client.received.filter(({ type }) => type === "refreshed").length;
 
@@ -110,4 +117,53 @@ test("[5] refreshes within limits.refreshBurst are taken, one more is refused wi
   await items.insertOne({ text: "still seen" });
   await client.fence(await now());
   expect(JSON.stringify(client.received)).toContain("still seen");
+});
+
+test("limits.userRefreshesPerMinute: the connections of one user share a rate of changed rights, and other users have their own", async () => {
+  const { service, client, connect, db, now } = await start({
+    userRefreshBurst: 4,
+    userRefreshesPerMinute: 0.01,
+  });
+  const subscribe = { type: "subscribe", id: "a", collection: "items" };
+  const second = await connect({ sub: "u1", role: "staff" });
+  const other = await connect({ sub: "u2", role: "staff" });
+  for (const one of [client, second, other]) await one.ask(subscribe);
+  // The same rights cost nothing.
+  for (let i = 0; i < 5; i++) await refreshed(client, { role: "staff", jti: `t${i}` });
+  for (const role of ["user", "staff"]) {
+    for (const one of [client, second]) await refreshed(one, { role });
+  }
+  await refresh(second, { role: "user" });
+  expect(await second.until(({ type }) => type === "error")).toMatchObject({
+    code: "too-many-requests",
+    retry: "later",
+    details: { limit: "userRefreshesPerMinute", value: 0.01 },
+    retryAfterMs: expect.any(Number),
+  });
+  other.send({ type: "refresh", token: await signToken({ sub: "u2", role: "user" }) });
+  await other.until(({ type }) => type === "refreshed");
+  // The token in force stays, and so do its rights.
+  await db.collection("items").insertOne({ text: "still seen" });
+  await second.fence(await now());
+  expect(JSON.stringify(second.received)).toContain("still seen");
+  const hits = await service.metrics.registry.getSingleMetric("tidewire_limit_hits_total")?.get();
+  expect(hits?.values).toContainEqual(
+    expect.objectContaining({ labels: { limit: "userRefreshesPerMinute", outcome: "refused" } }),
+  );
+});
+
+test("[5] a connection that goes on changing rights above limits.userRefreshesPerMinute is closed with 4429", async () => {
+  const { client, connect } = await start({ userRefreshBurst: 1, userRefreshesPerMinute: 0.01 });
+  await client.ask({ type: "subscribe", id: "a", collection: "items" });
+  await refreshed(client, { role: "user" });
+  const refusals = () => client.received.filter(({ type }) => type === "error").length;
+  for (let i = 0; i < 10; i++) await refresh(client, { role: "staff", jti: `t${i}` });
+  await client.until(() => refusals() === 10, client.received.length);
+  expect(client.closed).toBeUndefined();
+  await refresh(client, { role: "staff" });
+  expect(await client.untilClosed()).toMatchObject({ code: 4429 });
+  const returned = await connect({ sub: "u1", role: "staff" });
+  expect(await returned.ask({ type: "subscribe", id: "a", collection: "items" })).toMatchObject({
+    type: "subscribed",
+  });
 });

@@ -18,7 +18,7 @@ const RULES = compileRules({
 const ITEMS = { database: "shop", collectionName: "items" };
 
 /** The parts of a connection that a refresh needs. The test decides when tokens are verified. */
-function connect() {
+function connect(chargeChange = () => {}) {
   const verified = new Map(["narrow", "wide", "bad"].map((token) => [token, deferred()]));
   const taken: unknown[] = [];
   const retired = new Set<string>();
@@ -55,7 +55,7 @@ function connect() {
     send: ({ type }: { type: string }) => sent.push(type),
     subscriptions,
   } as unknown as Connection;
-  const refresh = (token: string) => handleRefresh(connection, { type: "refresh", token });
+  const refresh = (token: string) => handleRefresh(connection, { type: "refresh", token }, chargeChange);
   return { refresh, verified, taken, sent, retired, lost, follow: () => subscriptions.push(subscription) };
 }
 
@@ -102,4 +102,18 @@ test("[3.1] a token that loses its trust while it is being verified does not tak
   retired.add("wide");
   await expect(refreshed).rejects.toThrow("retired");
   expect([taken, sent]).toEqual([[], []]);
+});
+
+test("[3.1] a token that changes rights too often does not take effect, and is remembered as a loss of the right", async () => {
+  const charge = vi.fn(() => {
+    throw new TidewireError("too-many-requests", "slow down");
+  });
+  const { refresh, verified, taken, sent, lost, follow } = connect(charge);
+  for (const token of ["wide", "narrow"]) verified.get(token)?.resolve();
+  await refresh("wide");
+  expect(charge).not.toHaveBeenCalled();
+  follow();
+  await expect(refresh("narrow")).rejects.toThrow("slow down");
+  expect([taken, sent]).toEqual([["wide"], ["refreshed"]]);
+  expect(lost).toEqual([[collectionDigest(ITEMS), 7n]]);
 });

@@ -6,7 +6,8 @@ import { maySucceed } from "../../../auth/subject.ts";
 import type { Identity } from "../../../auth/verify-token.ts";
 import { TidewireError } from "../../../protocol/errors.ts";
 import type { RefreshMessage } from "../../../protocol/messages.ts";
-import { applyIdentity, type IdentityHost, noteOvertaken } from "../apply-identity.ts";
+import { isAnyAffected } from "../affected.ts";
+import { applyIdentity, type IdentityHost, noteUnused } from "../apply-identity.ts";
 import type { Login } from "../login.ts";
 import { reasonOf } from "../token-refusal.ts";
 
@@ -17,8 +18,15 @@ export interface RefreshHost extends IdentityHost {
   readonly login: IdentityHost["login"] & Pick<Login, "startRefresh" | "isOvertaken" | "finishRefresh">;
 }
 
-/** [3.1] Takes a new token of the same user. A bad token changes nothing. */
-export async function handleRefresh(connection: RefreshHost, { token }: RefreshMessage): Promise<void> {
+/**
+ * [3.1] Takes a new token of the same user. A bad token changes nothing.
+ * @param chargeChange Charges the user for a change of rights. Throws if there were too many.
+ */
+export async function handleRefresh(
+  connection: RefreshHost,
+  { token }: RefreshMessage,
+  chargeChange: () => void,
+): Promise<void> {
   const { login } = connection;
   const number = login.startRefresh();
   const identity = await verify(connection, token);
@@ -31,13 +39,21 @@ export async function handleRefresh(connection: RefreshHost, { token }: RefreshM
   }
   // A token that took longer to verify must not replace a newer one.
   if (login.isOvertaken(number)) {
-    noteOvertaken(connection, identity);
+    noteUnused(connection, identity);
     connection.send({ type: "refreshed", expires: login.expiresAtMs });
     return;
   }
   // Verification took a while, and the token's key may have been retired meanwhile.
   const refusal = connection.context.trust.refusalOf(identity);
   if (refusal !== null) throw refusal;
+  if (isAnyAffected(connection, identity)) {
+    try {
+      chargeChange();
+    } catch (error) {
+      noteUnused(connection, identity);
+      throw error;
+    }
+  }
   login.finishRefresh(number);
   await applyIdentity(connection, identity);
 }
