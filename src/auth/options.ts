@@ -130,6 +130,10 @@ export type JwtOptions = z.output<typeof JwtOptions>;
 export const toleranceOf = (entries: readonly Pick<JwtOptions, "clockToleranceMs">[] | undefined): number =>
   entries?.[0]?.clockToleranceMs ?? 0;
 
+/** Whether tokens of more than one issuer are accepted, so that one `sub` may belong to different users. */
+export const hasSeveralIssuers = (entries: readonly Pick<JwtOptions, "issuer">[] | undefined): boolean =>
+  (entries ?? []).flatMap(({ issuer }) => issuer ?? []).length > 1;
+
 /**
  * With several entries, each must name its issuers, and no issuer may appear twice: the service never tries entries in
  * turn.

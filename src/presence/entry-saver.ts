@@ -56,7 +56,7 @@ export class EntrySaver {
     await departures.cancel(id);
     const found = await this.#find(id);
     if (entry.isOver) return;
-    if (found === undefined || JSON.stringify(found.data) !== entry.dataText) {
+    if (found === undefined || differs(found, entry)) {
       await this.put(entry);
       return;
     }
@@ -79,7 +79,7 @@ export class EntrySaver {
     await this.#parts.departures.cancel(id);
     const found = await this.#find(id);
     if (entry.isOver) return;
-    if (found === undefined || JSON.stringify(found.data) !== entry.dataText) entry.isUnsaved = true;
+    if (found === undefined || differs(found, entry)) entry.isUnsaved = true;
     else await this.keep(id, found.node);
   }
 
@@ -100,11 +100,14 @@ export class EntrySaver {
   async put(entry: HeldEntry): Promise<void> {
     const { lease, departures, metrics } = this.#parts;
     const { dataText } = entry;
-    const { id, room, user, since } = entry.facts;
+    const { id, room, user, iss, since } = entry.facts;
     const { node } = lease;
     const data = toBsonData(JSON.parse(dataText));
     try {
-      await this.#writes.add({ put: { _id: id, room, user, data, node }, since });
+      await this.#writes.add({
+        put: { _id: id, room, user, ...(iss === null ? {} : { iss }), data, node },
+        since,
+      });
     } catch (error) {
       entry.isUnsaved = true;
       // If nobody keeps the entry, it must not stay.
@@ -183,4 +186,9 @@ export class EntrySaver {
     const last = new Map(writes.map((write) => ["delete" in write ? write.delete : write.put._id, write]));
     await answer(() => store.write([...last.values()]));
   }
+}
+
+/** Whether an entry is saved with other data, or without the issuer that followers must see. */
+function differs({ data, iss }: SavedEntry, { facts, dataText }: HeldEntry): boolean {
+  return JSON.stringify(data) !== dataText || (facts.iss !== null && iss !== facts.iss);
 }

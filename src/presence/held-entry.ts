@@ -1,6 +1,7 @@
 import type { Identity } from "../auth/verify-token.ts";
 import type { HeldLookups } from "../gateway/connection/held-lookups.ts";
 import type { PresenceMember } from "../gateway/presence.ts";
+import type { EntryToAdmit } from "../rules/admit-entry.ts";
 
 /** Identifies the user and the tab behind an entry, for counts. */
 export interface EntryOwner {
@@ -14,6 +15,8 @@ export interface EntryFacts {
   readonly room: string;
   /** The `sub` of the user. */
   readonly user: string;
+  /** The `iss` of the user, without which `user` may name different people; `null` where all tokens have one issuer. */
+  readonly iss: string | null;
   readonly owner: EntryOwner;
   readonly since: Date;
 }
@@ -58,8 +61,8 @@ export class HeldEntry {
   }
 
   /** The entry as the rules judge it. */
-  withData(dataText: string): { room: string; user: string; data: unknown } {
-    const { room, user } = this.facts;
-    return { room, user, data: JSON.parse(dataText) };
+  withData(dataText: string): EntryToAdmit {
+    const { room, user, iss } = this.facts;
+    return { room, user, ...(iss === null ? {} : { iss }), data: JSON.parse(dataText) };
   }
 }

@@ -3,6 +3,7 @@
  * changes its data or leaves, and at no other time. A client that reconnects within the ttl finds its entry here, in memory,
  * or in the database, where another node has written it; this node then claims it (`node-lease.ts`).
  */
+import { hasSeveralIssuers } from "../auth/options.ts";
 import type { Identity } from "../auth/verify-token.ts";
 import type { Feed } from "../feed/feed.ts";
 import { HeldLookups } from "../gateway/connection/held-lookups.ts";
@@ -41,6 +42,7 @@ export class PresenceEntries implements Presence {
   readonly #entriesMax: number;
   readonly #parts: PresenceParts;
   readonly #rights: EntryRights;
+  readonly #showsIssuers: boolean;
   readonly #byId = new Map<string, HeldEntry>();
   /** The entries without a connection, in the order in which their connections ended. */
   readonly #gone = new Set<HeldEntry>();
@@ -51,6 +53,7 @@ export class PresenceEntries implements Presence {
     this.ttlMs = ttlMs;
     this.#entriesMax = entries;
     this.#parts = parts;
+    this.#showsIssuers = hasSeveralIssuers(parts.context.auth.jwt);
     this.#rights = new EntryRights(parts.context, (entry) => this.#withdraw(entry));
   }
 
@@ -186,7 +189,7 @@ export class PresenceEntries implements Presence {
     { room, tab, data }: EnterMessage,
     known: HeldEntry | undefined,
   ): HeldEntry {
-    const { identity, subject, sub } = userOf(member.identity);
+    const { identity, subject, sub, iss } = userOf(member.identity);
     const id = entryIdOf(subject, tab, room);
     const present = this.#byId.get(id);
     if (known !== undefined && known.facts.id !== id)
@@ -206,7 +209,7 @@ export class PresenceEntries implements Presence {
     const since = new Date(this.#parts.serverNowMs());
     const rights = this.#rights.ownerOf(() => entry);
     const entry: HeldEntry = new HeldEntry(
-      { id, room, user: sub, owner, since },
+      { id, room, user: sub, iss: this.#showsIssuers ? iss : null, owner, since },
       identity,
       JSON.stringify(data ?? null),
       new HeldLookups(this.#parts.feed, rights, member.login.account),
@@ -336,12 +339,14 @@ function send(members: readonly (readonly [PresenceMember, string])[], reason: L
 }
 
 /** @throws {TidewireError} `unauthenticated` for a client that is no particular user. */
-function userOf(identity: Identity | null): { identity: Identity; subject: string; sub: string } {
+function userOf(identity: Identity | null) {
   if (identity === null || identity.subject === null || identity.sub === null)
     throw new TidewireError("unauthenticated", "only a user with a token that has a sub may enter", {
       reason: "missing",
     });
-  return { identity, subject: identity.subject, sub: identity.sub };
+  const { subject, sub, claims } = identity;
+  const iss = typeof claims["iss"] === "string" ? claims["iss"] : null;
+  return { identity, subject, sub, iss };
 }
 
 /** @throws {TidewireError} `bad-request` */

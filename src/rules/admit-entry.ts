@@ -13,6 +13,8 @@ import { presenceRuleOf, type Subject } from "./grant.ts";
 export interface EntryToAdmit {
   readonly room: string;
   readonly user: string;
+  /** Absent where all tokens have one issuer. */
+  readonly iss?: string;
   /** A JSON value. */
   readonly data: unknown;
 }
@@ -34,7 +36,7 @@ export interface Admission {
 export function admitEntry(
   rules: RuleSet,
   subject: Subject,
-  { room, user, data }: EntryToAdmit,
+  { data, ...facts }: EntryToAdmit,
   nowMs: number,
   lookupValues: LookupValues,
 ): Admission {
@@ -43,7 +45,7 @@ export function admitEntry(
   const applied = presenceRuleOf(rules, presence, subject, nowMs, lookupValues);
   const allow = presence.allowances.get(applied.rule);
   if (allow === undefined) throw forbidden();
-  const document = BSON.serialize({ room, user, data: toBsonData(data) });
+  const document = BSON.serialize({ ...facts, data: toBsonData(data) });
   if (!compileFilter(applied.filter)(document)) throw forbidden();
   return { allow, lookups: applied.lookups, usesNow: applied.nowMs !== null };
 }

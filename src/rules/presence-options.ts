@@ -15,7 +15,7 @@ export const PresenceRuleOptions = z.strictObject({
   filter: RuleOptions.shape.filter
     .meta({ examples: [{ room: { $in: "%%lookup.rooms" } }] })
     .describe(
-      "Filter over the entry: room, user and data. %%user.… inserts a claim, %%lookup.NAME a set. Unset: any.",
+      "Filter over the entry: room, user, data, and iss if auth.jwt names several issuers. %%user.… inserts a claim, %%lookup.NAME a set. Unset: any.",
     ),
   allow: z
     .strictObject({

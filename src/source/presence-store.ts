@@ -11,6 +11,8 @@ interface PresenceDocument {
   _id: string;
   room: string;
   user: string;
+  /** Absent where all tokens have one issuer. */
+  iss?: string;
   /** BSON values, without any type that JSON does not have. */
   data: unknown;
   since: Date;
@@ -21,6 +23,7 @@ interface PresenceDocument {
 /** A saved entry, as far as a node needs it. */
 export interface SavedEntry {
   readonly data: unknown;
+  readonly iss?: string;
   readonly node: string;
 }
 
@@ -58,9 +61,9 @@ export class PresenceStore {
 
   /** Reads those entries that exist. */
   async read(ids: readonly string[]): Promise<Map<string, SavedEntry>> {
-    const options = { ...PRIMARY_READ, projection: { data: 1, node: 1 }, batchSize: READ_MAX };
+    const options = { ...PRIMARY_READ, projection: { data: 1, iss: 1, node: 1 }, batchSize: READ_MAX };
     const found = await this.#collection.find({ _id: { $in: [...ids] } }, options).toArray();
-    return new Map(found.map(({ _id, data, node }) => [_id, { data, node }]));
+    return new Map(found.map(({ _id, ...saved }) => [_id, saved]));
   }
 
   /** The ids of the entries of a lease in their order, at most `limit` of them, beginning after the id `after`. */
@@ -105,7 +108,9 @@ export class PresenceStore {
 
 /** An entry that is there keeps the time since when it is. Another node may have written it meanwhile. */
 function toUpsert({ put, since }: EntryPut): AnyBulkWriteOperation<PresenceDocument> {
-  const { _id, room, user, data, node } = put;
-  const update = { $set: { data, node }, $setOnInsert: { room, user, since } };
+  const { _id, room, user, data, node, iss } = put;
+  // An entry from before a second issuer was configured lacks `iss`.
+  const set = { data, node, ...(iss === undefined ? {} : { iss }) };
+  const update = { $set: set, $setOnInsert: { room, user, since } };
   return { updateOne: { filter: { _id }, update, upsert: true } };
 }

@@ -16,6 +16,8 @@ export interface PresenceEntry<D extends object = Record<string, unknown>> {
   readonly room: string;
   /** The `sub` of the user's token. */
   readonly user: string;
+  /** The `iss` of the user's token, where the service accepts several issuers. Users of different issuers may share a `sub`. */
+  readonly iss?: string;
   /** `null` if the user has entered without data. */
   readonly data: D | null;
   /** When the user entered, as an ISO date. */

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { ask } from "../../support/http-client.ts";
 import { change, changesOf, enter, PATIENCE, startPresence } from "../../support/presence.ts";
-import { signToken, startTestService } from "../../support/service.ts";
+import { SECRET, signToken, startTestService } from "../../support/service.ts";
 import { SocketIoClient } from "../../support/socketio-client.ts";
 
 test("[3.5] followers see an entry, its new data and its end, and no field of the service", async () => {
@@ -40,6 +40,43 @@ test("[3.5] two tabs of a user are two entries, and the same tab is one", async 
   expect(await entries.countDocuments()).toBe(1);
   await enter(two, "r1", { id: "f", tab: "tab-2" });
   expect(await entries.countDocuments()).toBe(2);
+});
+
+const [A, B] = ["https://a.example", "https://b.example"];
+const issuedBy = (issuer: string[]) => ({ jwt: { algorithms: ["HS256"], secret: SECRET, issuer } });
+
+test("[3.5] with several issuers an entry names the issuer, so that users who share a sub differ; with one it does not", async () => {
+  const several = await startPresence({ auth: issuedBy([A, B]) });
+  const follower = await several.follow("r1", { sub: "follower", iss: A });
+  for (const [n, iss] of [A, B].entries()) {
+    await enter(await several.connect({ sub: "ada", iss }), "r1");
+    const isNew = ({ type }: { type: string }) => type === "added" && changesOf(follower).length > n;
+    expect(await follower.until(isNew, 0)).toBeDefined();
+  }
+  const shown = changesOf(follower).map((one) => one["doc"]);
+  const entry = { _id: expect.any(String), room: "r1", user: "ada", data: null, since: expect.any(String) };
+  expect(shown).toEqual([
+    { ...entry, iss: A },
+    { ...entry, iss: B },
+  ]);
+  const one = await startPresence({ auth: issuedBy([A]) });
+  const alone = await one.follow("r1", { sub: "follower", iss: A });
+  await enter(await one.connect({ sub: "ada", iss: A }), "r1");
+  expect((await change(alone, "added"))["doc"]).toEqual(entry);
+});
+
+test("[3.5] rules of presence see the issuer, and an entry from before there were several receives it", async () => {
+  const { connect, entries } = await startPresence({
+    auth: issuedBy([A, B]),
+    presence: { rules: [{ name: "those of A", filter: { iss: A } }] },
+  });
+  const ada = await connect({ sub: "ada", iss: A });
+  expect(await enter(ada, "r1")).toMatchObject({ type: "entered" });
+  expect(await enter(await connect({ sub: "ada", iss: B }), "r1")).toMatchObject({ code: "forbidden" });
+  await entries.updateOne({ room: "r1" }, { $unset: { iss: "" } });
+  const again = await connect({ sub: "ada", iss: A });
+  expect(await enter(again, "r1")).toMatchObject({ type: "entered" });
+  expect(await entries.find().toArray()).toMatchObject([{ user: "ada", iss: A }]);
 });
 
 test("[3.5] an entry that is left and entered again at once is there", async () => {
