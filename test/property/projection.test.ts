@@ -21,7 +21,7 @@ import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 const DOCUMENTS = 300;
 const PROJECTIONS = 150 * FUZZ_FACTOR;
 
-const { collection, insert } = await ownCollection("projection");
+const { db, collection, insert } = await ownCollection("projection");
 let documents: Buffer[];
 const seed = startSeed("projection");
 
@@ -85,6 +85,23 @@ test("shows exactly what the server's projection shows, inclusion or exclusion",
     expect(encoded(projection)).toEqual(expected);
   });
   await fc.assert(property, { numRuns: PROJECTIONS, seed });
+});
+
+test("a field whose name contains a dot is shown and hidden as by the server, and never by an inclusion of the path", async () => {
+  const dotted = { "a.b": 1, a: { b: 2, "b.c": 3, c: [{ b: 4, "b.c": 5 }] }, "a.b.c": 6, z: 7 };
+  const own = db.collection<{ _id: number }>("dotted");
+  await own.insertOne({ _id: 1, ...dotted });
+  const document = BSON.serialize({ _id: 1, ...dotted });
+  const lists = [["a.b"], ["a.b.c"], ["a"], ["a.c"], ["a.c.b"], ["z"], ["a.b", "z"]];
+  for (const list of lists) {
+    for (const [make, value] of [[includeProjection, 1] as const, [excludeProjection, 0] as const]) {
+      const projection = Object.fromEntries(list.map((path) => [path, value]));
+      const found = await own.find({}, { projection }).toArray();
+      expect(JSON.parse(encodeDocument(document, make(list), "json"))).toEqual(found[0]);
+    }
+    const shown = Object.keys(JSON.parse(encodeDocument(document, includeProjection(list), "json")));
+    expect(shown.filter((name) => name.includes("."))).toEqual([]);
+  }
 });
 
 test("an intersection shows what the server shows when it applies one after the other", async () => {
