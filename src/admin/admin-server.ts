@@ -6,7 +6,7 @@ import { createSmallServer, type Listening } from "../gateway/http/listener.ts";
 import type { ServerOptions } from "../gateway/options.ts";
 import { FaultLog } from "../metrics/fault-log.ts";
 import type { Metrics } from "../metrics/metrics.ts";
-import { isLoopback } from "../source/is-loopback.ts";
+import { isLoopback } from "../protocol/is-loopback.ts";
 import { AccessLog } from "./access/access-log.ts";
 import type { Admin } from "./access/admin.ts";
 import { AdminAccess, AdminRefusal } from "./access/admin-access.ts";

@@ -3,6 +3,7 @@
  * weak secret or an insecure URL stops the start instead of the first login. No text repeats the secret.
  */
 import type { z } from "zod";
+import { isLoopback } from "../protocol/is-loopback.ts";
 import { type Algorithm, familiesOf } from "./algorithms.ts";
 
 /** The options that name a key. Exactly one source must be set, and it must fit the algorithms. */
@@ -60,8 +61,6 @@ export function secretProblem(secret: string, algorithms: readonly Algorithm[]):
   return `at least ${needed} bytes for ${algorithms.join(", ")} (RFC 7518, 3.2), this has ${bytes}. Make one with \`openssl rand -base64 48\``;
 }
 
-const LOOPBACK = new Set(["localhost", "127.0.0.1", "[::1]"]);
-
 /** Why keys may not be fetched from a URL; `undefined` if they may. */
 export function jwksUriProblem(uri: string): string | undefined {
   const allowed = "an https URL (http only on loopback) or file:///path/jwks.json";
@@ -70,6 +69,6 @@ export function jwksUriProblem(uri: string): string | undefined {
   const { protocol, hostname, username, password } = new URL(uri);
   if (username !== "" || password !== "") return `${allowed}, without user and password in it. Remove them`;
   if (protocol === "https:" || protocol === "file:") return undefined;
-  if (protocol === "http:" && LOOPBACK.has(hostname)) return undefined;
+  if (protocol === "http:" && isLoopback(hostname)) return undefined;
   return `${allowed}: anyone who can change the answer in transit could sign tokens. Use https`;
 }

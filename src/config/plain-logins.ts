@@ -2,7 +2,7 @@
  * Finds logins of brokers and of Redis that cross the network without encryption. They are valid, because a network may be
  * encrypted by other means, and most of them are mistakes: anyone on the path reads the password, and every document after it.
  */
-import { isLoopback } from "../source/is-loopback.ts";
+import { isLoopback } from "../protocol/is-loopback.ts";
 import type { Path } from "./config-text.ts";
 
 /** A login without encryption. */

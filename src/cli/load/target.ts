@@ -1,6 +1,6 @@
 /** The targets of a load run: the service and the MongoDB, which are on this machine unless the user insists. */
 import { MongoClient } from "mongodb";
-import { isLoopback } from "../../source/is-loopback.ts";
+import { isLoopback } from "../../protocol/is-loopback.ts";
 import { StartupError } from "../../source/startup-error.ts";
 import { UsageError } from "../command.ts";
 

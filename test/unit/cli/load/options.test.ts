@@ -9,7 +9,7 @@ import { readOptions } from "../../../../src/cli/load/options.ts";
 import { lowLimits } from "../../../../src/cli/load/probe.ts";
 import { compileScenario, readScenario } from "../../../../src/cli/load/scenario.ts";
 import { checkOpenFiles, databaseOf, hostsOf, otherMembers } from "../../../../src/cli/load/target.ts";
-import { isLoopback } from "../../../../src/source/is-loopback.ts";
+import { isLoopback } from "../../../../src/protocol/is-loopback.ts";
 import { runCommand } from "../../../support/command.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
