@@ -43,15 +43,17 @@ export function toSendResult(answer: SafeAnswer, secrets: readonly string[], now
   return waitMs === undefined ? { kind, ...failure } : { kind, ...failure, retryAfterMs: waitMs };
 }
 
-/** Shorter parts of a path are ordinary words, such as `hooks`, in characters. */
+/** Shorter parts of a path may be ordinary words, such as `hooks`, in characters. */
 const PATH_PART_MIN = 8;
+/** An ordinary word, as opposed to a short key. */
+const WORD = /^[a-z]+$/;
 
 /**
  * The texts of a URL that may be secrets. Many receivers have their key in the path or in the query, and quote the URL in the
- * answer to a request that they refuse.
+ * answer to a request that they refuse. The path and the query are secret as a whole, however short they are.
  */
 export function secretsInUrl({ href, pathname, search, searchParams }: URL): string[] {
-  const parts = pathname.split("/");
+  const whole = [pathname + search, pathname, search].filter((text) => text.length > 1);
   const values = [
     ...search
       .slice(1)
@@ -59,12 +61,21 @@ export function secretsInUrl({ href, pathname, search, searchParams }: URL): str
       .map((pair) => pair.slice(pair.indexOf("=") + 1)),
     ...searchParams.values(),
   ];
-  const written = [href, pathname + search, pathname, ...parts].filter(
-    (text) => text.length >= PATH_PART_MIN,
-  );
+  const written = [href, ...whole, ...pathname.slice(1).split("/").flatMap(secretsInPart)];
+  // Some frameworks quote a path without its first slash, and some encoders of JSON escape slashes.
+  const relative = pathname.slice(1);
+  if (relative.length >= SECRET_PART_MIN && !WORD.test(relative)) written.push(relative + search, relative);
   const decoded = written.flatMap((text) => decodedOf(text) ?? []);
-  const all = [...written, ...decoded, ...values.filter((value) => value.length >= SECRET_PART_MIN)];
-  return [...new Set(all)];
+  const escaped = whole.map((text) => text.replaceAll("/", "\\/"));
+  const long = values.filter((value) => value.length >= SECRET_PART_MIN);
+  return [...new Set([...written, ...decoded, ...escaped, ...long])];
+}
+
+/** A short part is recognized by the slash before it, and a short word by nothing else. */
+function secretsInPart(part: string): string[] {
+  if (part.length >= PATH_PART_MIN) return [part];
+  if (part.length < SECRET_PART_MIN) return [];
+  return WORD.test(part) ? [`/${part}`] : [`/${part}`, part];
 }
 
 /** A text whose percent signs encode characters, decoded. */

@@ -75,6 +75,22 @@ test("the key of a receiver in the path or in the query of its URL is in no exce
   expect(secretsInUrl(new URL("https://hooks.example/"))).toEqual(["https://hooks.example/"]);
 });
 
+test.each<[string, string, string]>([
+  ["/k3y", "Cannot POST /k3y", "Cannot POST …"],
+  ["/a/k3y?v=1", "Cannot POST /a/k3y?v=1", "Cannot POST …"],
+  ["/a/k3y?v=1", "no route for ?v=1", "no route for …"],
+  ["/a/k3y", 'the path "a/k3y" matches nothing', 'the path "…" matches nothing'],
+  ["/a/k3y", '{"path":"\\/a\\/k3y"}', '{"path":"…"}'],
+  ["/hooks/Ab3dE", "unknown key Ab3dE", "unknown key …"],
+  ["/hooks/abcdef", "Cannot POST /abcdef", "Cannot POST …"],
+  ["/hooks/abcdef", "Cannot POST /abcd", "Cannot POST …"],
+  ["/hooks", "your hooks are disabled", "your hooks are disabled"],
+  ["/v1/hooks", "hooks of v1 are disabled", "hooks of v1 are disabled"],
+])("a short key in the URL path %s is not in an excerpt: %s", (path, excerpt, shown) => {
+  const secrets = secretsInUrl(new URL(`https://hooks.example${path}`));
+  expect(toSendResult(answer(404, {}, excerpt), secrets, NOW)).toMatchObject({ excerpt: shown });
+});
+
 test.each<[string | undefined, number | undefined]>([
   ["0", 0],
   ["1", 1_000],
