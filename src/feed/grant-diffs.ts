@@ -46,7 +46,7 @@ export interface GrantDiffsParts extends GrantDiffParts {
   readonly reader: Pick<SnapshotReader, "readAt">;
   readonly cursors: ClientCursors;
   /** A difference waits for a turn like a snapshot, because it costs the database the same. */
-  readonly snapshots: Pick<SnapshotStore, "runShared" | "checkIndex">;
+  readonly snapshots: Pick<SnapshotStore, "runWanted" | "checkIndex">;
   /** Charges the documents to the user for whom they are read. */
   readonly chargeReading: (account: Account) => ReadingCharge;
   /** Makes a live query that no client can join. */
@@ -137,16 +137,15 @@ export class GrantDiffs {
 
   async #read(move: GrantMove, turn: Turn, charge: ReadingCharge): Promise<Change[] | null> {
     const { timeline, snapshots, log } = this.#parts;
-    const reader: DiffReader = {
-      readAt: (query, at) =>
-        this.#parts.reader.readAt(query, at, (documents) => charge.add(bytesIn(documents))),
-      keep: (bytes) => charge.add(bytes),
-    };
     // The commit may be part of a batch that is still being delivered, and its neighbours must be known first.
     while (!timeline.isSettled) await timeline.settles;
     try {
-      return await snapshots.runShared(turn, async () => {
-        if (!turn.isWanted) return null;
+      return await snapshots.runWanted(turn, async (signal) => {
+        const reader: DiffReader = {
+          readAt: (query, at) =>
+            this.#parts.reader.readAt(query, at, (documents) => charge.add(bytesIn(documents)), signal),
+          keep: (bytes) => charge.add(bytes),
+        };
         await snapshots.checkIndex(move.to);
         // A result that is kept in memory is read in its state just after the commit. If another commit has the same
         // time, no such state can be read.

@@ -26,7 +26,7 @@ interface PastTerms {
 
 /** The limits of all reads of results, as this file needs them. */
 interface LimitedReads {
-  runShared<T>(turn: Turn, work: () => Promise<T>): Promise<T>;
+  runWanted<T>(turn: Turn, work: (signal: AbortSignal) => Promise<T>): Promise<T | null>;
   checkIndex(liveQuery: LiveQuery): Promise<void>;
 }
 
@@ -57,9 +57,8 @@ export class PastReads {
     const { snapshots, log } = this.#parts;
     for (let attempt = 1; ; attempt++) {
       try {
-        return await snapshots.runShared(terms.turn, async () =>
-          // The subscribers may have left while the read waited.
-          terms.turn.isWanted ? this.#read(liveQuery, at, terms.charge) : null,
+        return await snapshots.runWanted(terms.turn, (signal) =>
+          this.#read(liveQuery, at, terms.charge, signal),
         );
       } catch (error) {
         if (!isMongoFailure(error)) throw error;
@@ -76,10 +75,15 @@ export class PastReads {
     }
   }
 
-  async #read(liveQuery: LiveQuery, at: bigint, newCharge: () => ReadingCharge): Promise<Past> {
+  async #read(
+    liveQuery: LiveQuery,
+    at: bigint,
+    newCharge: () => ReadingCharge,
+    signal: AbortSignal,
+  ): Promise<Past> {
     const { reader, snapshots } = this.#parts;
     await snapshots.checkIndex(liveQuery);
-    const cursor = await reader.openAt(liveQuery.snapshotQuery, at);
+    const cursor = await reader.openAt(liveQuery.snapshotQuery, at, signal);
     const charge = newCharge();
     try {
       const documents = await readCharged(liveQuery, cursor, charge);

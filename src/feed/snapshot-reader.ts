@@ -34,15 +34,21 @@ export interface SnapshotReader {
   /**
    * Opens a read.
    * @param after The read is of this cluster time or later.
+   * @param signal Ends the read. It rejects with the reason then.
    */
-  open(query: SnapshotQuery, after: bigint): Promise<OpenSnapshot>;
+  open(query: SnapshotQuery, after: bigint, signal?: AbortSignal): Promise<OpenSnapshot>;
   /**
    * Opens a read of the state at a cluster time of the last minutes. A capped collection has no such state; the read is
    * then not `exact`, and has no documents.
    */
-  openAt(query: SnapshotQuery, clusterTime: bigint): Promise<OpenSnapshot>;
+  openAt(query: SnapshotQuery, clusterTime: bigint, signal?: AbortSignal): Promise<OpenSnapshot>;
   /** Reads all documents of a query as they were at a cluster time of the last minutes. */
-  readAt(query: SnapshotQuery, clusterTime: bigint, onDocuments?: OnDocuments): Promise<Uint8Array[]>;
+  readAt(
+    query: SnapshotQuery,
+    clusterTime: bigint,
+    onDocuments?: OnDocuments,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array[]>;
   /** The server's plan for finding the documents of a query. */
   plan(query: SnapshotQuery): Promise<SnapshotPlan>;
 }

@@ -122,7 +122,7 @@ export class SnapshotReading implements HoldsBatches {
     parts: SnapshotParts,
   ): Promise<SnapshotReading> {
     const most = parts.limits.snapshotDocuments;
-    const cursor = await parts.reader.open(liveQuery.snapshotQuery, after);
+    const cursor = await parts.reader.open(liveQuery.snapshotQuery, after, parts.signal);
     try {
       if (!liveQuery.state.isStateless) {
         const { documents, charge } = await readWindow(liveQuery, cursor, parts);
@@ -359,6 +359,8 @@ export interface SnapshotParts {
   readonly cursorOf: (clusterTime: bigint) => string;
   /** Charges a result that is kept as a whole, such as a sorted one, to the user for whom it is read. */
   readonly charge: () => ReadingCharge;
+  /** Aborted when nobody wants the snapshot any more, while it is being opened. */
+  readonly signal: AbortSignal;
   /** The timeline. A window is loaded between two batches of commits. */
   readonly timeline: Timeline;
   /** Runs a read when it is its turn. The number of concurrent reads is limited to protect the database. */

@@ -52,6 +52,12 @@ interface Opening {
   readonly reading: Promise<SnapshotReading | null>;
 }
 
+/** A read in progress, and the users who wait for it. */
+interface Running {
+  readonly turn: Turn;
+  readonly abort: AbortController;
+}
+
 /**
  * The snapshots that are being read, and those read recently. Equal ones are read once for all subscribers. Together
  * they use at most `limits.snapshotCacheBytes` in addition to those being sent.
@@ -63,8 +69,9 @@ export class SnapshotStore {
   readonly #reads: Limiter;
   readonly #memory: SnapshotMemory;
   /** One for all readings, because each is kept for a while. */
-  readonly #readingParts: Omit<SnapshotParts, "charge">;
+  readonly #readingParts: Omit<SnapshotParts, "charge" | "signal">;
   readonly #opening = new Map<string, Opening>();
+  readonly #running = new Set<Running>();
   readonly #sparse = new SparseLog();
   /** In the order of reading, the newest last. */
   readonly #readings = new Map<string, { reading: SnapshotReading; untilMs: number }>();
@@ -136,12 +143,39 @@ export class SnapshotStore {
    * Runs a read when it is its turn, which further users may join while it waits. The number of concurrent reads is
    * limited to protect the database.
    */
-  runShared<T>(turn: Turn, work: () => Promise<T>): Promise<T> {
+  async runShared<T>(turn: Turn, work: () => Promise<T>): Promise<T> {
     const { snapshotReads } = this.#parts.metrics;
-    return this.#reads.run(() => {
+    try {
+      return await this.#reads.run(() => {
+        snapshotReads.set(this.#reads.held);
+        return work();
+      }, turn);
+    } finally {
+      // Several reads may end in one turn, so the slot of this one must be free when the rest are counted.
       snapshotReads.set(this.#reads.held);
-      return work().finally(() => snapshotReads.set(this.#reads.held - 1));
-    }, turn);
+    }
+  }
+
+  /**
+   * Like `runShared`, for a read that ends when nobody wants it any more. The check is made by `sweep`: to abort a read closes
+   * a connection to MongoDB, so clients that come and go at once must not cause it.
+   * @returns `null` if nobody wanted the read when it was its turn, or while it was made.
+   */
+  runWanted<T>(turn: Turn, work: (signal: AbortSignal) => Promise<T>): Promise<T | null> {
+    return this.runShared(turn, async () => {
+      // The subscribers may have left while the read waited.
+      if (!turn.isWanted) return null;
+      const running = { turn, abort: new AbortController() };
+      this.#running.add(running);
+      try {
+        return await work(running.abort.signal);
+      } catch (error) {
+        if (running.abort.signal.aborted) return null;
+        throw error;
+      } finally {
+        this.#running.delete(running);
+      }
+    });
   }
 
   /**
@@ -174,7 +208,10 @@ export class SnapshotStore {
     }
   }
 
+  /** Aborts the reads that nobody wants any more, and drops the kept readings that are old or too large together. */
   sweep(): void {
+    for (const { turn, abort } of this.#running)
+      if (!turn.isWanted) abort.abort(new Error("nobody waits for the read any more"));
     const now = Date.now();
     let bytes = 0;
     for (const { reading } of this.#readings.values()) bytes += reading.heldBytes;
@@ -223,16 +260,15 @@ export class SnapshotStore {
   ): Promise<SnapshotReading | null> {
     const { timeline, metrics } = this.#parts;
     const end = metrics.snapshotTime.startTimer();
-    const parts: SnapshotParts = { ...this.#readingParts, charge };
+    const parts = { ...this.#readingParts, charge };
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.runShared(turn, async () => {
-          // The subscribers may have left while the read waited.
-          if (!turn.isWanted) return null;
+        return await this.runWanted(turn, async (signal) => {
           await this.checkIndex(liveQuery);
           // Not before the head, so that the snapshot is never behind the stream.
           const { headTime } = timeline;
-          return SnapshotReading.open(liveQuery, mode, headTime > since ? headTime : since, parts);
+          const after = headTime > since ? headTime : since;
+          return SnapshotReading.open(liveQuery, mode, after, { ...parts, signal });
         });
       } catch (error) {
         if (!isMongoFailure(error)) throw error;

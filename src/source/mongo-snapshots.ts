@@ -15,13 +15,13 @@ export class MongoSnapshots {
   }
 
   /** See `SnapshotCursor.open`. */
-  open(query: SnapshotQuery, after: bigint): Promise<SnapshotCursor> {
-    return SnapshotCursor.open(this.#client, query, after);
+  open(query: SnapshotQuery, after: bigint, signal?: AbortSignal): Promise<SnapshotCursor> {
+    return SnapshotCursor.open(this.#client, query, after, signal);
   }
 
   /** See `SnapshotCursor.openAt`. */
-  openAt(query: SnapshotQuery, clusterTime: bigint): Promise<SnapshotCursor> {
-    return SnapshotCursor.openAt(this.#client, query, clusterTime);
+  openAt(query: SnapshotQuery, clusterTime: bigint, signal?: AbortSignal): Promise<SnapshotCursor> {
+    return SnapshotCursor.openAt(this.#client, query, clusterTime, signal);
   }
 
   /** See `SnapshotCursor.readAt`. */
@@ -29,8 +29,9 @@ export class MongoSnapshots {
     query: SnapshotQuery,
     clusterTime: bigint,
     onDocuments?: (documents: readonly Uint8Array[]) => void,
+    signal?: AbortSignal,
   ): Promise<Uint8Array[]> {
-    return SnapshotCursor.readAt(this.#client, query, clusterTime, onDocuments);
+    return SnapshotCursor.readAt(this.#client, query, clusterTime, onDocuments, signal);
   }
 
   /** See `planSnapshot`. */

@@ -71,14 +71,20 @@ export class SnapshotCursor {
   readonly #client: MongoClient;
   readonly #session: ClientSession;
   readonly #query: SnapshotQuery;
+  readonly #signal: AbortSignal | undefined;
   #cursorId = 0n;
   #batch: Buffer[] = [];
   #batchDocuments = BATCH_DOCUMENTS;
   #clusterTime = 0n;
   #exact = true;
 
-  private constructor(access: MongoAccess, query: SnapshotQuery) {
+  /**
+   * @param signal Ends the read: the driver closes the connection of a command that is in progress, and the server then ends
+   *   the command.
+   */
+  private constructor(access: MongoAccess, query: SnapshotQuery, signal: AbortSignal | undefined) {
     this.#query = query;
+    this.#signal = signal;
     this.#access = access;
     this.#client = clientOf(access);
     this.#session = this.#client.startSession({ causalConsistency: false });
@@ -89,8 +95,13 @@ export class SnapshotCursor {
    * @param after The read is of this cluster time or later, so that it is never behind the stream.
    * @throws The server's error. The cursor is closed then.
    */
-  static async open(access: MongoAccess, query: SnapshotQuery, after: bigint): Promise<SnapshotCursor> {
-    const cursor = new SnapshotCursor(access, query);
+  static async open(
+    access: MongoAccess,
+    query: SnapshotQuery,
+    after: bigint,
+    signal?: AbortSignal,
+  ): Promise<SnapshotCursor> {
+    const cursor = new SnapshotCursor(access, query, signal);
     try {
       await cursor.#open(after);
       await cursor.#readSmaller();
@@ -110,8 +121,9 @@ export class SnapshotCursor {
     access: MongoAccess,
     query: SnapshotQuery,
     clusterTime: bigint,
+    signal?: AbortSignal,
   ): Promise<SnapshotCursor> {
-    const cursor = new SnapshotCursor(access, query);
+    const cursor = new SnapshotCursor(access, query, signal);
     try {
       await cursor.#openAt(clusterTime);
       return cursor;
@@ -133,8 +145,9 @@ export class SnapshotCursor {
     query: SnapshotQuery,
     clusterTime: bigint,
     onDocuments?: (documents: readonly Uint8Array[]) => void,
+    signal?: AbortSignal,
   ): Promise<Buffer[]> {
-    const cursor = new SnapshotCursor(access, query);
+    const cursor = new SnapshotCursor(access, query, signal);
     try {
       await cursor.#openAt(clusterTime);
       const documents: Buffer[] = [];
@@ -191,15 +204,16 @@ export class SnapshotCursor {
     const readConcern = this.#exact
       ? { level: "snapshot", atClusterTime: toTimestamp(this.#clusterTime) }
       : { level: "majority" };
+    const command = {
+      aggregate: this.#query.collection,
+      pipeline: [filterField("$match", this.#query.filter), { $limit: most }, { $count: "n" }],
+      cursor: {},
+      maxTimeMS: this.#query.maxTimeMs,
+      readConcern,
+      collation: { locale: "simple" },
+    };
     const answer = await this.#ask((client) =>
-      client.db(this.#query.database).command({
-        aggregate: this.#query.collection,
-        pipeline: [filterField("$match", this.#query.filter), { $limit: most }, { $count: "n" }],
-        cursor: {},
-        maxTimeMS: this.#query.maxTimeMs,
-        readConcern,
-        collation: { locale: "simple" },
-      }),
+      client.db(this.#query.database).command(command, { ...this.#abortable }),
     );
     return Number(answer["cursor"].firstBatch[0]?.n ?? 0);
   }
@@ -221,7 +235,7 @@ export class SnapshotCursor {
     const id = this.#cursorId;
     this.#cursorId = 0n;
     if (id === 0n) return;
-    await this.#command({ killCursors: this.#query.collection, cursors: [Long.fromBigInt(id)] });
+    await this.#send({ killCursors: this.#query.collection, cursors: [Long.fromBigInt(id)] }, {});
   }
 
   /** A first batch of large documents may be up to 16 MB. It is then read again, at the same time, in small batches. */
@@ -314,8 +328,16 @@ export class SnapshotCursor {
     });
   }
 
+  get #abortable(): { signal?: AbortSignal } {
+    return this.#signal === undefined ? {} : { signal: this.#signal };
+  }
+
   #command(command: Document): Promise<Document> {
-    const options = { session: this.#session, ...RAW };
+    return this.#send(command, this.#abortable);
+  }
+
+  #send(command: Document, abortable: { signal?: AbortSignal }): Promise<Document> {
+    const options = { session: this.#session, ...RAW, ...abortable };
     return this.#ask((client) => client.db(this.#query.database).command(command, options));
   }
 

@@ -69,3 +69,31 @@ test("snapshots that wait when their clients leave are not read", async () => {
   expect(count).toBeLessThan((CONNECTIONS * PER_CONNECTION) / 4);
   expect(await metricOf(service, "tidewire_limit_waiting")).toBe(0);
 });
+
+test("[G6] a read that runs when its only client leaves ends, in the service and on the server", async () => {
+  const { service, client, db, connect } = await startTestService({
+    collections: COLLECTIONS,
+    // Longer than the test waits, so that nothing else ends the read.
+    limits: { snapshotTime: "5m" },
+  });
+  await db.collection("slow").insertOne({ n: 1 });
+  const hang = "waitInFindBeforeMakingBatch";
+  const data = { nss: `${db.databaseName}.slow`, shouldCheckForInterrupt: true };
+  await client.db("admin").command({ configureFailPoint: hang, mode: "alwaysOn", data });
+  onTestFinished(async () => {
+    await client.db("admin").command({ configureFailPoint: hang, mode: "off" });
+  });
+  const hanging = async () => {
+    const pipeline = [
+      { $currentOp: {} },
+      { $match: { ns: `${db.databaseName}.slow`, "command.find": "slow", active: true } },
+    ];
+    return (await client.db("admin").aggregate(pipeline).toArray()).length;
+  };
+  const one = await connect({ sub: "u1" });
+  askFor(one, "a", "slow", 0);
+  await expect.poll(hanging, PATIENCE).toBe(1);
+  one.socket.terminate();
+  await expect.poll(() => metricOf(service, "tidewire_snapshot_reads"), PATIENCE).toBe(0);
+  await expect.poll(hanging, PATIENCE).toBe(0);
+});

@@ -27,7 +27,7 @@ async function start(from: LiveQuerySpec, to: LiveQuerySpec, mostDocuments = 10,
     reader,
     timeline: feed.timeline,
     cursors: feed.cursors,
-    snapshots: { runShared: (_turn, work) => work(), checkIndex: async () => {} },
+    snapshots: { runWanted: (_turn, work) => work(new AbortController().signal), checkIndex: async () => {} },
     chargeReading: () => {
       let held = 0;
       const grow = (bytes: number) => {

@@ -7,6 +7,7 @@ interface Read {
   readonly how: "open" | "openAt" | "readAt";
   readonly query: SnapshotQuery;
   readonly at: bigint;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Answers reads as the test says, and remembers them. It knows nothing of filters, sorts and limits. */
@@ -17,8 +18,8 @@ export class ScriptedReader implements SnapshotReader {
   /** Opened reads that have not been closed or read to their end. */
   openReads = 0;
 
-  open(query: SnapshotQuery, after: bigint): Promise<OpenSnapshot> {
-    return this.#open({ how: "open", query, at: after });
+  open(query: SnapshotQuery, after: bigint, signal?: AbortSignal): Promise<OpenSnapshot> {
+    return this.#open({ how: "open", query, at: after, signal });
   }
 
   openAt(query: SnapshotQuery, clusterTime: bigint): Promise<OpenSnapshot> {

@@ -234,3 +234,33 @@ test("a snapshot that nobody wants any more when it is its turn is not read", as
   expect(second).toBeNull();
   expect(third).toBe(shared);
 });
+
+test("a read is aborted when the last user who waits for it has left, and frees its slot", async () => {
+  const { store, reader, ask } = start({ snapshotConcurrency: 1 });
+  const { started, finish } = holdReads(reader);
+  const answer = reader.answer;
+  reader.answer = (read) => {
+    const aborted = new Promise<never>((_resolve, reject) => {
+      read.signal?.addEventListener("abort", () => reject(read.signal?.reason));
+    });
+    return Promise.race([answer(read), aborted]);
+  };
+  const wanted = new Set(["first", "second"]);
+  const first = ask(1, newUser(), () => wanted.has("first"));
+  const second = ask(1, newUser(), () => wanted.has("second"));
+  const other = ask(2);
+  await settled();
+  wanted.delete("first");
+  store.sweep();
+  await settled();
+  expect(started()).toEqual([1]);
+  wanted.delete("second");
+  store.sweep();
+  expect(await first).toBeNull();
+  await settled();
+  expect(started()).toEqual([1, 2]);
+  await finish(2);
+  expect(await other).not.toBeNull();
+  expect(await second).toBeNull();
+  expect(started()).toEqual([1, 2]);
+});
