@@ -330,12 +330,10 @@ export class Feed implements CommitSink {
 
   /**
    * Charges a decision about rights to its user.
-   * @param liveQuery The live query that may end if the user exceeds the allowance; `null` if the user did not cause the
-   *   decision.
    * @param ms How long it took, in milliseconds.
    */
-  noteRights(account: Account, liveQuery: LiveQuery | null, ms: number): void {
-    this.#liveQueries.noteRights(account, liveQuery, ms);
+  noteRights(account: Account, ms: number): void {
+    this.#liveQueries.noteRights(account, ms);
   }
 
   /**

@@ -126,8 +126,8 @@ export class LiveQueries implements WindowAdmission {
   }
 
   /** A decision about the rights of a user took `ms` milliseconds. See `WorkMeter.noteRights`. */
-  noteRights(account: Account, liveQuery: LiveQuery | null, ms: number): void {
-    this.#work.noteRights(account, liveQuery, ms);
+  noteRights(account: Account, ms: number): void {
+    this.#work.noteRights(account, ms);
   }
 
   obtain(spec: LiveQuerySpec): LiveQuery {

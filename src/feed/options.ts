@@ -119,7 +119,7 @@ export const FeedLimits = z.strictObject({
     .max(1_000)
     .default(200)
     .describe(
-      "Measured time of the event loop, per second, that the live queries of one user may take, and the decisions about them when a lookup changes. Above the limit, the most expensive ones end.",
+      "Measured time of the event loop, per second, that the live queries of one user may take. Above the limit, the most expensive ones end. Decisions about their rights when lookups change may take half of it; above that they wait for up to a second, without any changes.",
     ),
   aggregateGroups: z
     .int()

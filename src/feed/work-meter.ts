@@ -57,7 +57,8 @@ export interface WorkMeterParts {
 
 /**
  * Measures the matching time of each live query, and charges it to the users who follow it. Users who share a live
- * query pay equal parts. The time of decisions about rights is charged to the user whose rights they are. If a user exceeds `limits.workPerUser`, the most expensive live queries of that user end.
+ * query pay equal parts. The time of decisions about rights lowers the allowance of the user whose rights they are. If the
+ * live queries of a user exceed `limits.workPerUser`, the most expensive ones end.
  */
 export class WorkMeter {
   readonly #parts: WorkMeterParts;
@@ -75,8 +76,8 @@ export class WorkMeter {
    * their live queries took, in milliseconds.
    */
   readonly #exhausted = new Map<Account, number>();
-  /** Time of decisions about rights since the last judgement, in milliseconds, by user and live query. */
-  readonly #rights = new Map<Account, Map<LiveQuery | null, number>>();
+  /** Time of decisions about rights since the last judgement, in milliseconds, by user. */
+  readonly #rights = new Map<Account, number>();
   #sinceMs = 0;
   #judgedCpuMs: number;
 
@@ -115,14 +116,11 @@ export class WorkMeter {
   }
 
   /**
-   * A decision about the rights of a user took `ms` milliseconds.
-   * @param liveQuery The live query that it was about, and that may end for it; `null` if the user did not cause the
-   *   decision, and nothing may end for it.
+   * A decision about the rights of a user took `ms` milliseconds. Nothing ends for it, because somebody else may have
+   * caused it: an editor of the rules, or a writer of the documents on which a set depends.
    */
-  noteRights(account: Account, liveQuery: LiveQuery | null, ms: number): void {
-    const ofUser = this.#rights.get(account) ?? new Map<LiveQuery | null, number>();
-    this.#rights.set(account, ofUser);
-    ofUser.set(liveQuery, (ofUser.get(liveQuery) ?? 0) + ms);
+  noteRights(account: Account, ms: number): void {
+    this.#rights.set(account, (this.#rights.get(account) ?? 0) + ms);
     this.#sinceMs += ms;
   }
 
@@ -170,7 +168,8 @@ export class WorkMeter {
     this.#shareSearches();
     const share = this.#cpuShare();
     const spent = new Map<Account, Spent>();
-    this.#addRights(spent, share, nowMs);
+    for (const [account, ms] of this.#rights) account.work.lower(ms * share, nowMs);
+    this.#rights.clear();
     let costliestMs = 0;
     for (const [liveQuery, spentMs] of this.#spent) {
       const accounts = this.#parts.holdings.accountsOf(liveQuery);
@@ -186,16 +185,6 @@ export class WorkMeter {
       const available = account.work.spend(ms, nowMs);
       if (available < 0) this.#endCostliest(account, by, -available);
     }
-  }
-
-  #addRights(spent: Map<Account, Spent>, share: number, nowMs: number): void {
-    for (const [account, ofUser] of this.#rights) {
-      for (const [liveQuery, ms] of ofUser) {
-        if (liveQuery === null) account.work.lower(ms * share, nowMs);
-        else add(spent, account, liveQuery, ms * share);
-      }
-    }
-    this.#rights.clear();
   }
 
   #spend(liveQuery: LiveQuery, ms: number): void {

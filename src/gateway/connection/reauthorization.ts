@@ -28,6 +28,9 @@ type Outcome = "unchanged" | "changed" | "ended";
 /** Average pause before another attempt, in milliseconds. */
 const RETRY_MS = 1_000;
 
+/** Longest time for which a subscription is silent before the decision about a changed set, in milliseconds. */
+const DECISION_PAUSE_MS = 1_000;
+
 /** The effect of a change of rights on the subscriptions of one or more connections. */
 export interface ChangeCounts {
   changed: number;
@@ -114,14 +117,13 @@ export function reauthorize(
   at: ChangePoint = null,
   together = false,
 ): Outcome {
-  const { outcome, ms } = timedDecision(connection, subscription, at, together);
-  connection.context.feed.noteRights(connection.login.account, null, ms);
-  return outcome;
+  return timedDecision(connection, subscription, at, together).outcome;
 }
 
 /**
  * A set has changed with a commit: authorizes one subscription again. If the subscriptions of its user have taken too much
- * of this commit, the subscription is silent from the commit on, and is decided about after it. Never throws.
+ * of this commit, or of the time before it, the subscription is silent from the commit on, and is decided about later,
+ * once for all changes until then. Never throws.
  */
 export function reauthorizeAtCommit(
   connection: SubscriptionHost,
@@ -129,16 +131,20 @@ export function reauthorizeAtCommit(
   at: HistoryEntry,
 ): void {
   const { account } = connection.login;
+  const pauseMs = Math.min(DECISION_PAUSE_MS, account.decisions.pauseMs(Date.now()));
+  if (pauseMs > 0) {
+    decideLater(connection, subscription, (job) => sleep(pauseMs).then(() => workTurns.run(job)));
+    return;
+  }
   if (commitShare.isSpent(at, account)) {
     decideLater(connection, subscription, (job) => workTurns.run(job));
     return;
   }
   const { ms } = timedDecision(connection, subscription, at, false);
   commitShare.spend(at, account, ms);
-  connection.context.feed.noteRights(account, subscription.attachment.delivery.liveQuery, ms);
 }
 
-/** Decides, and measures how long that takes in milliseconds. An error ends the subscription. */
+/** Decides, and charges the time that it takes to the user. An error ends the subscription. */
 function timedDecision(
   connection: SubscriptionHost,
   subscription: Subscription,
@@ -153,7 +159,11 @@ function timedDecision(
     endFor(connection, subscription, error);
     outcome = "ended";
   }
-  return { outcome, ms: performance.now() - fromMs };
+  const ms = performance.now() - fromMs;
+  const { account } = connection.login;
+  connection.context.feed.noteRights(account, ms);
+  account.decisions.spend(ms, Date.now());
+  return { outcome, ms };
 }
 
 /** Authorizes a subscription again after a moment, because its start failed for reasons of another subscription. */

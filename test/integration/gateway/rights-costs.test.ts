@@ -31,10 +31,25 @@ async function start(limits: object = {}, sections: Record<string, unknown> = {}
   return { ...started, options, members, messages };
 }
 
-async function follow(client: WsClient, collection: string, count: number): Promise<void> {
+async function follow(client: WsClient, collection: string, count: number, snapshot = false): Promise<void> {
   for (let n = 0; n < count; n++)
-    client.send({ type: "subscribe", id: `s${n}`, collection, filter: { n }, snapshot: false });
+    client.send({ type: "subscribe", id: `s${n}`, collection, filter: { n }, snapshot });
   await client.until(() => answersTo(client).length >= count, client.received.length, 60_000);
+}
+
+/** Counts the live queries of a client that show a document. Each shows one at most. */
+function showing(client: WsClient): () => number {
+  const ids = new Map<unknown, unknown>();
+  const shown = new Set<unknown>();
+  client.onMessage = ({ type, ...message }) => {
+    const { id, query, start, docs } = message as Record<string, unknown>;
+    if (type === "subscribed") ids.set(query, id);
+    if ((type === "subscribed" && start !== "moved") || type === "reset") shown.delete(ids.get(query));
+    if (type === "removed") shown.delete(ids.get(query));
+    if (type === "added" || (type === "snapshot" && (docs as unknown[]).length > 0))
+      shown.add(ids.get(query));
+  };
+  return () => shown.size;
 }
 
 const answersTo = (client: WsClient) => client.received.filter(({ type }) => type === "subscribed");
@@ -84,20 +99,33 @@ test("[G6] a step of %%now decides about each live query of a connection in a tu
   expect(turns()).toBeGreaterThanOrEqual(50);
 });
 
-test("limits.workPerUser: a user whose sets change too often loses live queries, and other users do not", async () => {
-  const { connect, members, now } = await start({ workPerUser: "2ms" });
-  const [client, bystander] = [await connect({ sub: "ada" }), await connect({ sub: "bob" })];
-  await follow(client, "messages", 100);
-  await follow(bystander, "messages", 1);
-  const isEnded = ({ type, code }: Record<string, unknown>) =>
-    type === "error" && code === "too-many-subscriptions";
-  for (let i = 0; i < 200 && !client.received.some(isEnded); i++) {
-    await members.insertOne({ user: "ada", room: `room ${i}` });
-    await client.fence(await now());
+test("limits.workPerUser: sets that somebody else changes too often end nothing, and are followed with pauses", async () => {
+  const shared = { rooms: { collection: "open", filter: {}, value: "room" } };
+  const rules = [{ name: "open", filter: { room: { $in: "%%lookup.rooms" } } }];
+  const collections = { messages: { lookups: shared, rules } };
+  const { connect, db, messages } = await start({ workPerUser: "2ms" }, { collections });
+  const open = db.collection("open");
+  await messages.insertMany(Array.from({ length: 50 }, (_, n) => ({ room: "vault", n })));
+  const clients = [await connect({ sub: "ada" }), await connect({ sub: "bob" })];
+  const shown = clients.map(showing);
+  for (const client of clients) await follow(client, "messages", 50, true);
+  const decisions = vi.spyOn(Feed.prototype, "noteRights");
+  onTestFinished(() => decisions.mockRestore());
+  for (let i = 0; i < 200; i++) {
+    if (i % 2 === 0) await open.insertOne({ room: "vault" });
+    else await open.deleteMany({ room: "vault" });
   }
-  expect(client.received.find(isEnded)).toMatchObject({ details: { limit: "workPerUser", value: 2 } });
-  await bystander.fence(await now());
-  expect(bystander.received.some(isEnded)).toBe(false);
+  // Several changes make one decision.
+  expect(decisions.mock.calls.length).toBeLessThan(200 * 50);
+  await open.insertOne({ room: "vault" });
+  const isEnd = ({ type }: { type: string }) => type === "error" || type === "unsubscribed";
+  for (const [i, client] of clients.entries())
+    await client.until((message) => isEnd(message) || shown[i]?.() === 50, client.received.length - 1);
+  expect(clients.flatMap(({ received }) => received.filter(isEnd))).toEqual([]);
+  expect(shown.map((count) => count())).toEqual([50, 50]);
+  await open.deleteMany({ room: "vault" });
+  for (const [i, client] of clients.entries())
+    await client.until(() => shown[i]?.() === 0, client.received.length - 1);
 });
 
 test("limits.workPerUser: a change of a set within the limit ends nothing", async () => {

@@ -175,23 +175,11 @@ test("a live query is expensive as long as its commits take long, and is forgott
   expect(meter.meanMs(liveQuery)).toBe(0);
 });
 
-test("the time of decisions about rights is charged to the user whose rights they are, and ends that user's costliest", () => {
-  const { meter, at, user, hold, ended } = start();
-  const [one, other] = [user(), user()];
-  const [cheap, costliest] = [hold(one, other), hold(one)];
-  meter.noteRights(one, cheap, 20);
-  meter.noteRights(one, costliest, 90);
-  at.cpuMs += 110;
-  meter.judge(1_000);
-  expect(ended.map(([liveQuery, account]) => [liveQuery, account])).toEqual([[costliest, one]]);
-  expect(other.work.isFull(1_000)).toBe(true);
-});
-
-test("decisions that a user did not cause end nothing, and leave no room for further live queries until it has grown again", () => {
+test("decisions about rights end nothing, and leave no room for further live queries until it has grown again", () => {
   const { meter, at, user, hold, work, ended } = start();
   const one = user();
   const liveQuery = hold(one);
-  meter.noteRights(one, null, 500);
+  meter.noteRights(one, 500);
   at.cpuMs += 500;
   meter.judge(1_000);
   expect(one.work.isLow(1_000)).toBe(true);
