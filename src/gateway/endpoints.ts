@@ -4,6 +4,7 @@ import type { GatewayContext } from "./context.ts";
 import type { CallRequest, CallResponse } from "./grpc/call.ts";
 import type { GrpcEndpoint } from "./grpc/grpc-endpoint.ts";
 import type { Admission } from "./http/admission.ts";
+import type { Callers } from "./http/callers.ts";
 import { HttpRoutes } from "./http/http-routes.ts";
 import {
   SocketIoEndpoint,
@@ -28,13 +29,13 @@ export class Endpoints {
   constructor(
     context: GatewayContext,
     admission: Admission,
-    gateway: SocketIoGateway,
+    gateway: SocketIoGateway & { readonly callers: Callers },
     { socketIo, Grpc }: OptionalTransports,
   ) {
-    const { open } = gateway;
-    this.#http = new HttpRoutes(context, admission, open);
+    const { open, callers } = gateway;
+    this.#http = new HttpRoutes(context, admission, { open, callers });
     this.#socketIo = socketIo === null ? null : new SocketIoEndpoint(socketIo, context, admission, gateway);
-    this.#grpc = Grpc === null ? null : new Grpc(context, admission, open);
+    this.#grpc = Grpc === null ? null : new Grpc(context, admission, { open, callers });
     this.#upgrades = new Upgrades(context, admission, open, this.#socketIo);
   }
 

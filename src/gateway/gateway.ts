@@ -62,7 +62,7 @@ export class Gateway implements ConnectionEvents {
   /** @param optional The parts that need packages of their own. */
   constructor(
     context: GatewayContext,
-    { admission, accounts, hosted }: SharedParts,
+    { admission, accounts, callers, hosted }: SharedParts,
     optional: OptionalTransports = NO_OPTIONAL_TRANSPORTS,
   ) {
     this.#context = context;
@@ -71,6 +71,7 @@ export class Gateway implements ConnectionEvents {
     this.#hosted = hosted;
     const own = {
       open: this.#open.bind(this),
+      callers,
       overLimit: (address: string) => this.#overLimit(address),
     };
     this.endpoints = new Endpoints(context, admission, own, optional);

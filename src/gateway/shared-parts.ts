@@ -1,6 +1,7 @@
 import type { GatewayContext } from "./context.ts";
 import { HostedConnections } from "./hosted-connections.ts";
 import { Admission } from "./http/admission.ts";
+import { Callers } from "./http/callers.ts";
 import { connectionsByFileLimit } from "./http/file-limit.ts";
 import { UserAccounts } from "./user-accounts.ts";
 
@@ -10,15 +11,21 @@ export interface SharedParts {
   readonly admission: Admission;
   /** The accounts of the users who are connected. */
   readonly accounts: UserAccounts;
+  /** The users who make requests without a connection. */
+  readonly callers: Callers;
   /** Connections of the service itself. */
   readonly hosted: HostedConnections;
 }
 
 /** Makes them. */
-export const sharedParts = (context: GatewayContext): SharedParts => ({
-  admission: new Admission(context.limits, context.server, connectionsByFileLimit(), Date.now()),
-  accounts: new UserAccounts(context.limits, (limit, outcome) =>
+export function sharedParts(context: GatewayContext): SharedParts {
+  const accounts = new UserAccounts(context.limits, (limit, outcome) =>
     context.metrics.limitHits.inc({ limit, outcome }),
-  ),
-  hosted: new HostedConnections(context),
-});
+  );
+  return {
+    admission: new Admission(context.limits, context.server, connectionsByFileLimit(), Date.now()),
+    accounts,
+    callers: new Callers(context, accounts),
+    hosted: new HostedConnections(context),
+  };
+}

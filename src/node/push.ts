@@ -24,7 +24,7 @@ interface Started extends SharedParts {
 export function startPush(
   { config, id, log, metrics, onStop }: Basics,
   { database, answer }: SharedState,
-  { feed, context, admission, accounts, hosted }: Started,
+  { feed, context, admission, accounts, callers, hosted }: Started,
 ): PushRoutes | null {
   const { push: options, limits } = config;
   if (options.vapid === undefined) return null;
@@ -65,5 +65,5 @@ export function startPush(
   onStop(() => service.stop());
   const { publicKey } = vapid;
   const registrations = new Registrations({ hosted, context, options, limits, publicKey, store });
-  return new PushRoutes(context, admission, registrations);
+  return new PushRoutes(context, { admission, callers }, registrations);
 }

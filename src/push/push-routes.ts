@@ -2,13 +2,14 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Identity } from "../auth/verify-token.ts";
 import { toErrorMessage } from "../gateway/connection/client-error.ts";
-import { identify } from "../gateway/connection/handlers/hello.ts";
 import { type Incoming, readMessage } from "../gateway/connection/incoming.ts";
 import type { GatewayContext } from "../gateway/context.ts";
 import type { Admission } from "../gateway/http/admission.ts";
+import type { Callers } from "../gateway/http/callers.ts";
 import { answerPreflight, isPreflight } from "../gateway/http/cors.ts";
 import { chargeConnect, checkOrigin } from "../gateway/http/http-admission.ts";
 import { bearerOf } from "../gateway/http/http-request.ts";
+import type { SharedParts } from "../gateway/shared-parts.ts";
 import { answerError, answerJson } from "../gateway/transports/http-exchange.ts";
 import { noteFault, runGuarded } from "../metrics/guard.ts";
 import { TidewireError } from "../protocol/errors.ts";
@@ -28,11 +29,17 @@ const DISCARDED_BYTES = 1_048_576;
 export class PushRoutes {
   readonly #context: GatewayContext;
   readonly #admission: Admission;
+  readonly #callers: Callers;
   readonly #registrations: Registrations;
 
-  constructor(context: GatewayContext, admission: Admission, registrations: Registrations) {
+  constructor(
+    context: GatewayContext,
+    { admission, callers }: Pick<SharedParts, "admission" | "callers">,
+    registrations: Registrations,
+  ) {
     this.#context = context;
     this.#admission = admission;
+    this.#callers = callers;
     this.#registrations = registrations;
   }
 
@@ -72,7 +79,8 @@ export class PushRoutes {
 
   /** An empty token is refused, so that anonymous clients have no registrations. */
   async #identify(request: IncomingMessage, address: string): Promise<Identity> {
-    const identity = await identify(this.#context, bearerOf(request) ?? "", address);
+    const bytes = Buffer.byteLength(request.url ?? "");
+    const identity = await this.#callers.identify(bearerOf(request) ?? "", address, bytes);
     const refusal = identity === null ? null : this.#context.trust.refusalOf(identity);
     if (refusal !== null) throw refusal;
     if (identity !== null && identity.subject !== null) return identity;

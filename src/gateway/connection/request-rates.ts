@@ -11,7 +11,7 @@ import { requestCost } from "../../protocol/request-limits.ts";
 import type { GatewayContext } from "../context.ts";
 import { ClientError } from "./client-error.ts";
 import { RateLimit } from "./rate-limit.ts";
-import { userRates, userRefreshRates } from "./user-rates.ts";
+import { chargeUser, type UserRefusal, userRefreshRates } from "./user-rates.ts";
 
 /**
  * A client that exceeds this many refusals at once, or one per second in the long run, is taken for one that will not
@@ -22,6 +22,10 @@ const REFUSALS_PER_SECOND = 1;
 /** The same for refreshes that would change rights. Each connection may send only some of these in any case. */
 const REFRESH_REFUSALS_BURST = 10;
 const REFRESH_REFUSALS_PER_SECOND = 0.1;
+
+interface Refusal extends Pick<UserRefusal, "text" | "retryAfterMs"> {
+  readonly details: { readonly limit: string; readonly value: number };
+}
 
 /** The rate limits of one client's messages (docs/protocol.md, section 6). */
 export class RequestRates {
@@ -44,7 +48,7 @@ export class RequestRates {
    * @throws {TidewireError} `too-many-requests`
    */
   charge(message: ClientMessage, bytes: number, account: Account | null, nowMs: number): void {
-    this.#charge(requestCost(bytes), account, nowMs);
+    this.#charge(bytes, account, nowMs);
     if (message.type !== "refresh") return;
     const { limits } = this.#context;
     this.#refreshes ??= new RateLimit(limits.refreshesPerMinute / 60, limits.refreshBurst, nowMs);
@@ -82,31 +86,23 @@ export class RequestRates {
    * @throws {TidewireError} `too-many-requests`
    */
   chargeRefused(bytes: number, account: Account, nowMs: number, id: string | undefined): void {
-    this.#charge(requestCost(bytes), account, nowMs, id);
+    this.#charge(bytes, account, nowMs, id);
   }
 
-  #charge(cost: number, account: Account | null, nowMs: number, id?: string): void {
-    const { limits, metrics } = this.#context;
-    if (!this.#requests.take(cost, nowMs))
-      throw this.#refusal("requestsPerSecond", this.#requests.waitMs(cost), nowMs, id);
-    const rate = { perSecond: limits.userRequestsPerSecond, burst: limits.userRequestBurst };
-    const waitMs = account === null ? 0 : userRates.take(account, cost, rate, nowMs);
-    if (waitMs === 0) return;
-    metrics.limitHits.inc({ limit: "userRequestsPerSecond", outcome: "refused" });
-    throw this.#refusal("userRequestsPerSecond", waitMs, nowMs, id);
+  #charge(bytes: number, account: Account | null, nowMs: number, id?: string): void {
+    const cost = requestCost(bytes);
+    if (!this.#requests.take(cost, nowMs)) {
+      const [limit, value] = ["requestsPerSecond", this.#context.limits.requestsPerSecond] as const;
+      const text = `more than ${amount(value, "request")} a second: slow down`;
+      const retryAfterMs = this.#requests.waitMs(cost);
+      throw this.#refusal({ text, details: { limit, value }, retryAfterMs }, nowMs, id);
+    }
+    const refusal = account === null ? null : chargeUser(this.#context, account, bytes, nowMs);
+    if (refusal !== null) throw this.#refusal(refusal, nowMs, id);
   }
 
-  #refusal(
-    limit: "requestsPerSecond" | "userRequestsPerSecond",
-    retryAfterMs: number,
-    nowMs: number,
-    id: string | undefined,
-  ): ClientError {
-    const value = this.#context.limits[limit];
-    const whose = limit === "requestsPerSecond" ? "" : " of this user";
-    const text = `more than ${amount(value, "request")} a second${whose}: slow down`;
-    const details = id === undefined ? { limit, value } : { limit, value, id };
-    const extras = { details, retryAfterMs };
+  #refusal({ text, details, retryAfterMs }: Refusal, nowMs: number, id: string | undefined): ClientError {
+    const extras = { details: id === undefined ? details : { ...details, id }, retryAfterMs };
     // The first refusals are errors. A client that continues is disconnected.
     this.#refusals ??= new RateLimit(REFUSALS_PER_SECOND, REFUSALS_BURST, nowMs);
     const closeCode = this.#refusals.take(1, nowMs) ? undefined : CLOSE_CODES.abuse;

@@ -3,6 +3,9 @@
  * connection by the number of connections.
  */
 import type { Account } from "../../feed/account.ts";
+import { amount } from "../../protocol/amount.ts";
+import { requestCost } from "../../protocol/request-limits.ts";
+import type { GatewayContext } from "../context.ts";
 import { RateLimit } from "./rate-limit.ts";
 
 /** The rate of each user. */
@@ -36,5 +39,31 @@ export class UserRates {
 
 /** The rates of all users of the process. */
 export const userRates = new UserRates();
+/** The refusal of a request that exceeds the rate of its user. */
+export interface UserRefusal {
+  readonly text: string;
+  readonly details: { readonly limit: "userRequestsPerSecond"; readonly value: number };
+  readonly retryAfterMs: number;
+}
+
+/**
+ * Charges a user for a request of this many bytes, and counts a refusal.
+ * @returns `null` if the request is within the rate.
+ */
+export function chargeUser(
+  { limits, metrics }: Pick<GatewayContext, "limits" | "metrics">,
+  account: Account,
+  bytes: number,
+  nowMs: number,
+): UserRefusal | null {
+  const [limit, value] = ["userRequestsPerSecond", limits.userRequestsPerSecond] as const;
+  const rate = { perSecond: value, burst: limits.userRequestBurst };
+  const retryAfterMs = userRates.take(account, requestCost(bytes), rate, nowMs);
+  if (retryAfterMs === 0) return null;
+  metrics.limitHits.inc({ limit, outcome: "refused" });
+  const text = `more than ${amount(value, "request")} a second of this user: slow down`;
+  return { text, details: { limit, value }, retryAfterMs };
+}
+
 /** The rates of all users of the process for refreshes that change rights. */
 export const userRefreshRates = new UserRates();

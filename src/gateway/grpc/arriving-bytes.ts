@@ -50,6 +50,7 @@ export class ArrivingBytes {
           charge.release();
           return read;
         }
+        call.noteArrived(read.value.length);
         if (charge.holds(length.after(read.value))) return read;
         charge.release();
         // The rest is read and dropped: to end the source would end the call before its answer.

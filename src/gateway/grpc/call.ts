@@ -26,6 +26,7 @@ export class Call {
   readonly address: string;
   readonly #guard: GuardParts;
   #passedBytes = 0;
+  #requestBytes = 0;
 
   constructor(
     { request, response }: { readonly request: CallRequest; readonly response: CallResponse },
@@ -42,6 +43,16 @@ export class Call {
       "finish",
       guarded(guard, "grpc.finish", () => this.#stopReading()),
     );
+  }
+
+  /** Bytes of the request that have arrived. */
+  get requestBytes(): number {
+    return this.#requestBytes;
+  }
+
+  /** More bytes of the request have arrived. */
+  noteArrived(bytes: number): void {
+    this.#requestBytes += bytes;
   }
 
   /** Bytes of the answer that the client's windows and the operating system have not taken yet. */

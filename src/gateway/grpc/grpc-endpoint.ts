@@ -22,6 +22,7 @@ import type { OpenConnection, OpenedConnection } from "../connection/open-connec
 import { badRequest } from "../connection/parse-message.ts";
 import type { GatewayContext } from "../context.ts";
 import type { Admission } from "../http/admission.ts";
+import type { Callers } from "../http/callers.ts";
 import { answerPreflight, isPreflight } from "../http/cors.ts";
 import { chargeConnect, checkOrigin } from "../http/http-admission.ts";
 import { bearerOf } from "../http/http-request.ts";
@@ -46,8 +47,6 @@ const PUBLIC_PREFIX = "/v1/connect";
 const COMPLETE = 1000;
 /** The longest id of a fence. */
 const ID_LENGTH = 64;
-/** About the size of a `fence` as a message, in bytes. */
-const FENCE_BYTES = 100;
 const IN_METADATA = "in the metadata of the call";
 
 const CALL = createContextKey<Call | null>(null);
@@ -64,15 +63,21 @@ export class GrpcEndpoint {
   readonly #context: GatewayContext;
   readonly #admission: Admission;
   readonly #open: OpenConnection;
+  readonly #callers: Callers;
   readonly #handlers: ReadonlyMap<string, Handler>;
   readonly #arriving: ArrivingBytes;
   /** By the ids of their connections. */
   readonly #streams = new Map<string, Stream>();
 
-  constructor(context: GatewayContext, admission: Admission, open: OpenConnection) {
+  constructor(
+    context: GatewayContext,
+    admission: Admission,
+    { open, callers }: { readonly open: OpenConnection; readonly callers: Callers },
+  ) {
     this.#context = context;
     this.#admission = admission;
     this.#open = open;
+    this.#callers = callers;
     this.#arriving = new ArrivingBytes(context.limits);
     const { callBytes } = context.metrics;
     context.metrics.onScrape("callBytes", () => callBytes.set(this.#arriving.totalBytes));
@@ -210,7 +215,7 @@ export class GrpcEndpoint {
     });
     if (connection.isClosed) return transport;
     const token = bearerOf(call.request);
-    const bytes = request.filter.length + request.aggregate.length + request.collection.length;
+    const bytes = call.requestBytes;
     const ask = async () => {
       await inbox.authenticateByRequest(
         () => identify(this.#context, token, call.address, IN_METADATA),
@@ -243,7 +248,7 @@ export class GrpcEndpoint {
       const token = bearerOf(call.request);
       await inbox.authenticateByRequest(() => identify(this.#context, token, call.address, IN_METADATA));
     }
-    const incoming = { fields: { ...message }, bytes: FENCE_BYTES };
+    const incoming = { fields: { ...message }, bytes: call.requestBytes };
     if (connection.isOpen) inbox.receive(incoming, Date.now(), undefined, signal);
     return transport.cursor;
   }
@@ -258,12 +263,14 @@ export class GrpcEndpoint {
     const identity = await identify(this.#context, bearerOf(call.request), call.address, IN_METADATA);
     const stream = this.#streams.get(name);
     if (stream === undefined || !stream.connection.isOpen || !isSameUser(stream, holderOf(identity))) {
+      // Any other call is charged by the inbox of the stream.
+      this.#callers.charge(identity, call.address, call.requestBytes);
       const text = "no stream of this user has this connection: call Fence on the channel of the stream";
       throw new TidewireError("unknown-id", text);
     }
     const { ownId, cursor, refuse } = stream.transport.fence(id);
     this.#onAbort(signal, refuse);
-    const incoming = { fields: { ...message, id: ownId }, bytes: FENCE_BYTES };
+    const incoming = { fields: { ...message, id: ownId }, bytes: call.requestBytes };
     stream.inbox.receive(incoming, Date.now(), (error) => refuse(toCallError(error)), signal);
     return cursor;
   }

@@ -16,6 +16,7 @@ import { PollTransport } from "../transports/poll.ts";
 import { answerForNow, SseTransport } from "../transports/sse.ts";
 import { NO_CLOSE_FRAME } from "../transports/ws.ts";
 import type { Admission } from "./admission.ts";
+import type { Callers } from "./callers.ts";
 import { answerPreflight, isPreflight } from "./cors.ts";
 import { chargeConnect, checkOrigin } from "./http-admission.ts";
 import { bearerOf, parseEnterUrl, parseLeaveUrl, parseUrlRequest, type UrlRequest } from "./http-request.ts";
@@ -34,14 +35,20 @@ export class HttpRoutes {
   readonly #context: GatewayContext;
   readonly #admission: Admission;
   readonly #open: OpenConnection;
+  readonly #callers: Callers;
   readonly #routes: ReadonlyMap<string, { readonly method: string; readonly serve: Route }>;
   readonly #streams = new Set<SseTransport>();
   readonly #commenter: NodeJS.Timeout;
 
-  constructor(context: GatewayContext, admission: Admission, open: OpenConnection) {
+  constructor(
+    context: GatewayContext,
+    admission: Admission,
+    { open, callers }: { readonly open: OpenConnection; readonly callers: Callers },
+  ) {
     this.#context = context;
     this.#admission = admission;
     this.#open = open;
+    this.#callers = callers;
     this.#routes = new Map([
       [SSE_PATH, { method: "GET", serve: this.#stream.bind(this) }],
       ["/v1/poll", { method: "GET", serve: this.#poll.bind(this) }],
@@ -174,7 +181,7 @@ export class HttpRoutes {
 
   async #giveKey(request: IncomingMessage, response: ServerResponse, address: string): Promise<void> {
     // An empty token is refused, so that anonymous clients receive no key.
-    const identity = await identify(this.#context, bearerOf(request) ?? "", address);
+    const identity = await this.#identify(request, address, bearerOf(request) ?? "");
     if (identity !== null) answerJson(response, 200, await this.#context.urlKeys.issue(identity));
   }
 
@@ -182,15 +189,24 @@ export class HttpRoutes {
   async #enter(request: IncomingMessage, response: ServerResponse, address: string): Promise<void> {
     const presence = presenceOf(this.#context);
     const entry = parseEnterUrl(request.url ?? "", this.#context.limits);
-    await presence.enterOnce(await identify(this.#context, bearerOf(request), address), entry);
+    await presence.enterOnce(await this.#identify(request, address), entry);
     answerJson(response, 200, { type: "entered", ttl: presence.ttlMs });
   }
 
   async #leave(request: IncomingMessage, response: ServerResponse, address: string): Promise<void> {
     const presence = presenceOf(this.#context);
     const entry = parseLeaveUrl(request.url ?? "", this.#context.limits);
-    await presence.leaveOnce(await identify(this.#context, bearerOf(request), address), entry);
+    await presence.leaveOnce(await this.#identify(request, address), entry);
     answerJson(response, 200, { type: "left", reason: "requested" });
+  }
+
+  /** The user of a request that makes no connection, which is charged here. */
+  #identify(
+    request: IncomingMessage,
+    address: string,
+    token: string | undefined = bearerOf(request),
+  ): Promise<Identity | null> {
+    return this.#callers.identify(token, address, Buffer.byteLength(request.url ?? ""));
   }
 
   #comment(): void {
