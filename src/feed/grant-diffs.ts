@@ -14,6 +14,7 @@ import type { LiveQuery } from "./live-query.ts";
 import type { LiveQuerySpec } from "./live-query-spec.ts";
 import { bytesIn } from "./read-window.ts";
 import type { ReadingCharge } from "./reading-charge.ts";
+import { isOfUser, SharedCharge, type Sharer } from "./shared-charge.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { SnapshotStore } from "./snapshot-store.ts";
 import { Turn } from "./turn.ts";
@@ -34,11 +35,10 @@ export interface HeldDiff {
 /** A difference that is being read, or sent. */
 interface Reading {
   readonly turn: Turn;
-  readonly changes: Promise<Change[] | null>;
+  /** `refused` if none of those who had joined by then had room for it. */
+  readonly changes: Promise<Change[] | "refused" | null>;
   /** The documents stay charged until the slowest client has them. */
-  readonly charge: ReadingCharge;
-  /** The clients that wait for it, or are sent it. */
-  clients: number;
+  readonly charge: SharedCharge;
 }
 
 /** The parts that `GrantDiffs` works with. */
@@ -47,7 +47,7 @@ export interface GrantDiffsParts extends GrantDiffParts {
   readonly cursors: ClientCursors;
   /** A difference waits for a turn like a snapshot, because it costs the database the same. */
   readonly snapshots: Pick<SnapshotStore, "runWanted" | "checkIndex">;
-  /** Charges the documents to the user for whom they are read. */
+  /** Charges the documents to one of the users for whom they are read. */
   readonly chargeReading: (account: Account) => ReadingCharge;
   /** Makes a live query that no client can join. */
   readonly detached: (spec: LiveQuerySpec) => LiveQuery;
@@ -97,25 +97,31 @@ export class GrantDiffs {
    *   snapshot, which needs less memory.
    */
   async read(move: GrantMove, account: Account, isWanted: () => boolean): Promise<HeldDiff | null> {
-    const reading = this.#join(move, account, isWanted);
-    let isReleased = false;
-    const release = () => {
-      if (isReleased) return;
-      isReleased = true;
-      if (--reading.clients === 0) reading.charge.release();
-    };
-    try {
-      const changes = await reading.changes;
-      if (changes !== null) return { changes, release };
-    } catch (error) {
+    for (;;) {
+      const sharer: Sharer = { account, isRefused: false };
+      const reading = this.#join(move, sharer, isWanted);
+      let isReleased = false;
+      const release = () => {
+        if (isReleased) return;
+        isReleased = true;
+        reading.charge.leave(sharer);
+      };
+      let changes: Change[] | "refused" | null = null;
+      try {
+        changes = await reading.changes;
+        if (Array.isArray(changes) && !sharer.isRefused) return { changes, release };
+      } catch (error) {
+        release();
+        throw error;
+      }
       release();
-      throw error;
+      // It has joined after the others were refused, and was not asked to pay.
+      if (changes !== "refused" || sharer.isRefused || !isWanted()) return null;
     }
-    release();
-    return null;
   }
 
-  #join(move: GrantMove, account: Account, isWanted: () => boolean): Reading {
+  #join(move: GrantMove, sharer: Sharer, isWanted: () => boolean): Reading {
+    const { account } = sharer;
     const { from, to, at, missed } = move;
     // If a commit itself changes the rights, its changes to documents are part of the difference.
     const what = at.entry === null ? "edit" : "commit";
@@ -124,18 +130,18 @@ export class GrantDiffs {
     const known = this.#reading.get(key);
     if (known !== undefined) {
       known.turn.join(account, isWanted);
-      known.clients++;
+      known.charge.join(sharer);
       return known;
     }
     const turn = new Turn(account, isWanted);
-    const charge = this.#parts.chargeReading(account);
+    const charge = new SharedCharge(this.#parts.chargeReading(account), sharer);
     const changes = this.#read(move, turn, charge).finally(() => this.#reading.delete(key));
-    const reading = { turn, changes, charge, clients: 1 };
+    const reading = { turn, changes, charge };
     this.#reading.set(key, reading);
     return reading;
   }
 
-  async #read(move: GrantMove, turn: Turn, charge: ReadingCharge): Promise<Change[] | null> {
+  async #read(move: GrantMove, turn: Turn, charge: SharedCharge): Promise<Change[] | "refused" | null> {
     const { timeline, snapshots, log } = this.#parts;
     // The commit may be part of a batch that is still being delivered, and its neighbours must be known first.
     while (!timeline.isSettled) await timeline.settles;
@@ -153,6 +159,7 @@ export class GrantDiffs {
         return readGrantDiff(reader, move, this.#mostDocuments, this.#parts);
       });
     } catch (error) {
+      if (isOfUser(error)) return "refused";
       const code = error instanceof TidewireError ? error.code : null;
       if (code === "too-many-subscriptions") return null;
       if (!isMongoFailure(error) && code !== "unavailable") throw error;

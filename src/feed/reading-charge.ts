@@ -13,6 +13,11 @@ export interface ReadingCharge {
    */
   add(bytes: number): void;
   sub(bytes: number): void;
+  /**
+   * Charges another user instead.
+   * @returns `false` if that user has no room. Then nothing has changed.
+   */
+  moveTo(account: Account): boolean;
   /** Returns everything that is still charged. */
   release(): void;
 }

@@ -75,16 +75,25 @@ export class WindowBudget {
   /** The charge for a sorted result that is read on behalf of a user. */
   reading(account: Account): ReadingCharge {
     let held = 0;
+    let payer = account;
     const grow = (bytes: number) => {
       held += bytes;
       this.#readingBytes += bytes;
-      account.growWindows(bytes);
+      payer.growWindows(bytes);
     };
     return {
       add: (bytes) => {
-        if (!this.#makeRoom(account, bytes)) throw account.errorOf("userWindowBytes", "refused");
+        if (!this.#makeRoom(payer, bytes)) throw payer.errorOf("userWindowBytes", "refused");
         if (!this.#makeRoom(null, bytes)) throw this.#refusal();
         grow(bytes);
+      },
+      moveTo: (next) => {
+        if (next === payer) return true;
+        if (!this.#makeRoom(next, held)) return false;
+        payer.growWindows(-held);
+        next.growWindows(held);
+        payer = next;
+        return true;
       },
       sub: (bytes) => grow(-Math.min(bytes, held)),
       release: () => grow(-held),

@@ -35,7 +35,7 @@ test("limits.userRequestsPerSecond: a user has one rate for requests from all ad
   const { service } = await startTestService({
     collections,
     presence: { ttl: "3s", rules: [{ name: "anyone" }] },
-    push: pushSection(),
+    push: pushSection({ templates: {} }),
     server: { trustedProxies: ["127.0.0.1"], grpc: { port: 0 } },
     limits: { userRequestsPerSecond: 0.001, userRequestBurst: 2 },
   });
@@ -85,7 +85,9 @@ test("the table of routes is complete", async () => {
       return Promise.all(sources.map((file) => readFile(`${folder}/${file}`, "utf8")));
     }),
   );
-  const found = texts.flat().flatMap((text) => [...text.matchAll(/"(\/v1\/[\w.]+)"/g)].map(([, path]) => path));
+  const found = texts
+    .flat()
+    .flatMap((text) => [...text.matchAll(/"(\/v1\/[\w.]+)"/g)].map(([, path]) => path));
   const known = [...ROUTES.map(([, path]) => /^\/v1\/\w+/.exec(path)?.[0]), ...CONNECTIONS];
   expect(new Set(found)).toEqual(new Set(known));
 });
@@ -94,7 +96,12 @@ test("a call is charged by its size, whichever field makes it large", async () =
   const { service } = await startTestService({
     collections,
     server: { grpc: { port: 0 } },
-    limits: { userRequestsPerSecond: 0.001, userRequestBurst: 60, requestsPerSecond: 1_000, requestBurst: 1_000 },
+    limits: {
+      userRequestsPerSecond: 0.001,
+      userRequestBurst: 60,
+      requestsPerSecond: 1_000,
+      requestBurst: 1_000,
+    },
   });
   const headers = async (sub: string) => ({
     "content-type": "application/connect+json",

@@ -11,6 +11,8 @@ const LOOKUPS = {
 const COLLECTIONS = {
   messages: { lookups: LOOKUPS, rules: [{ name: "member", filter: { room: { $in: "%%lookup.rooms" } } }] },
   offers: { rules: [{ name: "valid", filter: { until: { $gt: "%%now" } } }] },
+  news: { rules: [{ name: "published", filter: { from: { $lte: "%%now" } } }] },
+  sorted: { rules: [{ name: "all" }] },
 };
 const UNBOUNDED = { requestsPerSecond: 1_000_000, requestBurst: 1_000_000 };
 
@@ -186,4 +188,27 @@ test("[G6] a change of rights that makes too many bytes visible sends the result
   await members.insertOne({ user: "ada", room: "attic" });
   await ada.until(({ type }) => type === "added", then);
   expect(ada.received.slice(then).filter(({ type }) => type === "reset")).toEqual([]);
+});
+
+test("[G6] a user who has no room for what becomes visible to many receives the result again, and the others the difference", async () => {
+  const { connect, db, now } = await start({ userWindowBytes: "64KiB" }, { rules: { nowStep: "2s" } });
+  const pad = "x".repeat(4_000);
+  // The window keeps the values by which it is sorted.
+  await db.collection("sorted").insertMany(Array.from({ length: 7 }, (_, n) => ({ key: `${n}${pad}` })));
+  const [ada, bob] = [await connect({ sub: "ada" }), await connect({ sub: "bob" })];
+  await ada.ask({ type: "subscribe", id: "s", collection: "sorted", sort: [["key", 1]], limit: 10 });
+  await ada.until(({ type, last }) => type === "snapshot" && last === true);
+  const clients = [ada, bob];
+  for (const client of clients) await client.ask({ type: "subscribe", id: "news", collection: "news" });
+  const from = new Date(Date.now() + 5_000);
+  await db.collection("news").insertMany(Array.from({ length: 12 }, (_, n) => ({ n, from, pad })));
+  for (const client of clients) await client.fence(await now());
+  const before = clients.map(({ received }) => received.length);
+  const seesAll = ({ type, docs }: Record<string, unknown>) =>
+    type === "added" || (docs as unknown[] | undefined)?.length === 12;
+  await Promise.all(clients.map((client, i) => client.until((message) => seesAll(message), before[i])));
+  const resets = clients.map(({ received }, i) =>
+    received.slice(before[i]).filter(({ type }) => type === "reset"),
+  );
+  expect(resets).toMatchObject([[{ reason: "history-lost" }], []]);
 });

@@ -40,6 +40,7 @@ async function start(from: LiveQuerySpec, to: LiveQuerySpec, mostDocuments = 10,
           grow(bytes);
         },
         sub: (bytes) => grow(-bytes),
+        moveTo: () => true,
         release: () => grow(-held),
       };
     },

@@ -14,7 +14,7 @@ import { TidewireError } from "../../../src/protocol/errors.ts";
 import { appendTo, commitOf, FROM, newTimeline, specOf } from "./feed-parts.ts";
 import { ScriptedReader } from "./scripted-reader.ts";
 
-const FREE = () => ({ add: () => {}, sub: () => {}, release: () => {} });
+const FREE = () => ({ add: () => {}, sub: () => {}, moveTo: () => true, release: () => {} });
 const newUser = () => new Account(FeedLimits.parse({}), () => {});
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
