@@ -33,6 +33,12 @@ interface Request {
  */
 const NEAR_SECONDS = 60;
 
+/**
+ * For this long, in milliseconds, requests from a position that was lost, or from before it, are answered without another
+ * attempt. Not for ever, because another member may become primary, whose oplog reaches further back.
+ */
+const LOST_MS = 10_000;
+
 /** How often the first batch of a stream is waited for. */
 const FIRST_BATCH_ATTEMPTS = 2;
 
@@ -65,6 +71,8 @@ export class OplogReads {
   #giveWayTimer: NodeJS.Timeout | undefined;
   /** The streams that have readers, the oldest first, with the time of `performance.now` at which they were opened. */
   readonly #streams = new Map<SharedStream, number>();
+  /** The latest position that the oplog was found not to reach, and until when that counts. */
+  #lost: { readonly clusterTime: bigint; readonly untilMs: number } | null = null;
 
   constructor(limits: Pick<FeedLimits, "catchUpStreams" | "catchUpTurnMs">, parts: OplogReadsParts) {
     const slots = { most: limits.catchUpStreams, limit: "catchUpStreams" };
@@ -92,6 +100,7 @@ export class OplogReads {
   }
 
   #request(from: Position, codec: CursorCodec, isWanted: () => boolean): Promise<SharedStream | null> {
+    if (this.#isLost(from.clusterTime)) return Promise.resolve(null);
     return new Promise((resolve, reject) => {
       this.#requests.push({ from, isWanted, resolve, reject });
       if (!this.#gathering) void this.#serve(codec);
@@ -154,7 +163,7 @@ export class OplogReads {
   #takeGroup(): Request[] {
     const wanted: Request[] = [];
     for (const request of this.#requests) {
-      if (request.isWanted()) wanted.push(request);
+      if (request.isWanted() && !this.#isLost(request.from.clusterTime)) wanted.push(request);
       else request.resolve(null);
     }
     this.#requests = wanted;
@@ -177,43 +186,101 @@ export class OplogReads {
     return near.sort((a, b) => (a.from.clusterTime < b.from.clusterTime ? -1 : 1));
   }
 
-  /**
-   * Begins at the oldest position that the oplog still contains. The server reports a position that is too old only
-   * with the first batch, so that batch is read before anyone joins.
-   */
-  async #openFor(
-    requests: readonly Request[],
-    codec: CursorCodec,
-    onEnd: () => void,
-    attempt = 1,
-  ): Promise<void> {
-    const [oldest, ...others] = requests;
-    if (oldest === undefined) {
+  /** Opens a stream from the oldest position that the oplog still contains, and lets the requests from there on join it. */
+  async #openFor(requests: readonly Request[], codec: CursorCodec, onEnd: () => void): Promise<void> {
+    const found = await this.#findOldest(requests, codec, onEnd);
+    if (found === null) {
       onEnd();
       return;
     }
-    const stream = new SharedStream(oldest.from.clusterTime, this.#parts.open, codec, () => {
+    this.#streams.set(found.stream, performance.now());
+    for (const request of requests.slice(found.index)) {
+      found.stream.join();
+      request.resolve(found.stream);
+    }
+    this.#makeRoom();
+  }
+
+  /**
+   * Finds the oldest request that the oplog still reaches, and its stream; `null` if there is none. Requests from before it
+   * are answered. Every attempt is a
+   * change stream, and thousands of clients may come back from different positions, so it tries the oldest, then the
+   * newest, and then bisects. Meanwhile there is one stream more than the slot is for, which ends with its first batch.
+   */
+  async #findOldest(
+    requests: readonly Request[],
+    codec: CursorCodec,
+    onEnd: () => void,
+  ): Promise<{ readonly index: number; readonly stream: SharedStream } | null> {
+    const positionOf = (index: number) => requests[index]?.from.clusterTime ?? 0n;
+    let found: { readonly index: number; readonly stream: SharedStream } | null = null;
+    let first = 0; // all requests before this one are answered
+    let last = requests.length - 1;
+    let next = first;
+    try {
+      while (first <= last) {
+        const stream = await this.#open(positionOf(next), codec, onEnd);
+        if (stream === null) {
+          const lost = positionOf(next);
+          this.#noteLost(lost);
+          for (; first <= last && positionOf(first) <= lost; first++) requests[first]?.resolve(null);
+          next = found === null ? last : (first + last) >> 1;
+        } else {
+          found?.stream.abandon();
+          // Others at the same position are served by it as well.
+          const reached = positionOf(next);
+          while (next > first && positionOf(next - 1) === reached) next--;
+          found = { index: next, stream };
+          last = next - 1;
+          next = (first + last) >> 1;
+        }
+      }
+      return found;
+    } catch (error) {
+      found?.stream.abandon();
+      throw error;
+    }
+  }
+
+  /**
+   * Opens a stream. The server reports a position that is too old only with the first batch, so that batch is read before
+   * anyone joins.
+   * @returns `null` if the oplog does not reach back to the position.
+   */
+  async #open(
+    from: bigint,
+    codec: CursorCodec,
+    onEnd: () => void,
+    attempt = 1,
+  ): Promise<SharedStream | null> {
+    const stream = new SharedStream(from, this.#parts.open, codec, () => {
       this.#streams.delete(stream);
       onEnd();
     });
     try {
       await stream.batch(0);
+      return stream;
     } catch (error) {
       stream.abandon();
       // A server that hangs has lost nothing. If it answers and has too much to search, it is as silent the second time.
       if (error instanceof StreamStalledError && attempt < FIRST_BATCH_ATTEMPTS) {
         await this.#parts.ping();
-        return this.#openFor(requests, codec, onEnd, attempt + 1);
+        return this.#open(from, codec, onEnd, attempt + 1);
       }
       if (classifyStreamError(error) !== "position-lost") throw error;
-      oldest.resolve(null);
-      return this.#openFor(others, codec, onEnd);
+      return null;
     }
-    this.#streams.set(stream, performance.now());
-    for (const request of requests) {
-      stream.join();
-      request.resolve(stream);
-    }
-    this.#makeRoom();
+  }
+
+  #noteLost(clusterTime: bigint): void {
+    const isLater = !this.#isLost(clusterTime);
+    if (isLater) this.#lost = { clusterTime, untilMs: performance.now() + LOST_MS };
+  }
+
+  /** Whether the oplog was recently found not to reach back to this cluster time. */
+  #isLost(clusterTime: bigint): boolean {
+    return (
+      this.#lost !== null && clusterTime <= this.#lost.clusterTime && performance.now() < this.#lost.untilMs
+    );
   }
 }

@@ -322,3 +322,66 @@ test("[G2] a server that hangs at the first batch has lost nothing: the stream i
   await expect(other).rejects.toThrow("again");
   expect(held().at(-1)).toBe(0);
 });
+
+/** Streams of an oplog that does not reach back to positions before `oldest`. */
+function streamsSince(oldest: bigint) {
+  const opened: bigint[] = [];
+  let running = 0;
+  async function* open(from: bigint, signal: AbortSignal) {
+    opened.push(from);
+    if (from < oldest) throw new MongoServerError({ message: "gone", code: 286 });
+    running++;
+    signal.addEventListener("abort", () => running--, { once: true });
+    while (!signal.aborted)
+      yield { commits: [], through: from, resumeToken: undefined, invalidated: undefined };
+  }
+  return { opened, open, running: () => running };
+}
+
+test("[G6] the oldest position that the oplog contains is found in few attempts, however many positions are lost", async () => {
+  const { opened, open, running } = streamsSince(2_000n);
+  const { reads, held } = newReads(open);
+  const ask = (clusterTime: bigint) => reads.request({ clusterTime, within: BEFORE }, codec);
+  const asked = [...Array.from({ length: 1_000 }, (_, n) => 1_000n + BigInt(n)), 2_000n].map(ask);
+  const read = await asked[1_000];
+  expect(await Promise.all(asked.slice(0, 1_000))).toEqual(Array.from({ length: 1_000 }, () => null));
+  expect(read).not.toBeNull();
+  expect(opened.length).toBeLessThanOrEqual(12);
+  // Those that come later need no attempt.
+  const attempts = opened.length;
+  expect(await Promise.all([ask(5n), ask(1_999n)])).toEqual([null, null]);
+  expect([opened.length, running()]).toEqual([attempts, 1]);
+  read?.end();
+  expect([held().at(-1), running()]).toEqual([0, 0]);
+});
+
+test("all whose positions the oplog contains share the oldest of them, and two attempts are enough where it contains none", async () => {
+  const { opened, open } = streamsSince(1_500n);
+  const { reads } = newReads(open);
+  const ask = (clusterTime: bigint) => reads.request({ clusterTime, within: BEFORE }, codec);
+  const times = Array.from({ length: 1_000 }, (_, n) => 1_000n + BigInt(n));
+  const found = await Promise.all(times.map(ask));
+  expect(found.map((read) => read !== null)).toEqual(times.map((time) => time >= 1_500n));
+  expect(opened.length).toBeLessThanOrEqual(12);
+  for (const read of found) read?.end();
+  const none = streamsSince(9_999n);
+  const { reads: others, held } = newReads(none.open);
+  const lost = times.map((clusterTime) => others.request({ clusterTime, within: BEFORE }, codec));
+  expect((await Promise.all(lost)).every((read) => read === null)).toBe(true);
+  expect([none.opened, held().at(-1)]).toEqual([[1_000n, 1_999n], 0]);
+});
+
+test("a fault while the oldest position is looked for leaves no stream behind", async () => {
+  let left = 2;
+  const { open, running } = streamsSince(2_000n);
+  const { reads, held } = newReads((from, signal) => {
+    if (left-- > 0) return open(from, signal);
+    throw new RangeError("a bug");
+  });
+  const asked = [1_000n, 1_500n, 2_000n].map((clusterTime) =>
+    reads.request({ clusterTime, within: BEFORE }, codec),
+  );
+  const outcomes = await Promise.allSettled(asked);
+  expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "rejected"]);
+  expect([running(), held().at(-1)]).toEqual([0, 0]);
+});
