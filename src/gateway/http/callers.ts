@@ -4,18 +4,23 @@
  * have the rate of each of them.
  */
 import type { Identity } from "../../auth/verify-token.ts";
+import type { Account } from "../../feed/account.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import { identify } from "../connection/handlers/hello.ts";
 import { chargeUser } from "../connection/user-rates.ts";
 import type { GatewayContext } from "../context.ts";
-import type { UserAccounts } from "../user-accounts.ts";
+
+/** The accounts of the users of this node. */
+interface Accounts {
+  of(identity: Identity | null, address: string): Account;
+}
 
 /** The users who make requests without a connection. */
 export class Callers {
   readonly #context: GatewayContext;
-  readonly #accounts: Pick<UserAccounts, "of">;
+  readonly #accounts: Accounts;
 
-  constructor(context: GatewayContext, accounts: Pick<UserAccounts, "of">) {
+  constructor(context: GatewayContext, accounts: Accounts) {
     this.#context = context;
     this.#accounts = accounts;
   }
