@@ -61,11 +61,6 @@ export class SubscriptionCharge {
 export class Account {
   readonly outboxes = new Outboxes();
   readonly work: WorkAllowance;
-  /**
-   * Decisions about the user's rights. While it is exceeded, those that changed sets cause wait. It grows half as fast as
-   * `work`, which they lower as well, so that they alone leave the user room for further live queries.
-   */
-  readonly decisions: WorkAllowance;
   readonly #limits: AccountLimits;
   readonly #onLimit: OnLimit;
   #subscriptions = 0;
@@ -87,7 +82,6 @@ export class Account {
     this.#limits = limits;
     this.#onLimit = onLimit;
     this.work = new WorkAllowance(limits.workPerUserMs);
-    this.decisions = new WorkAllowance(limits.workPerUserMs / 2);
   }
 
   get subscriptions(): number {
@@ -115,8 +109,7 @@ export class Account {
   isEmpty(nowMs: number): boolean {
     if (slotUseOf(this).held > 0) return false;
     const held = this.outboxes.size + this.#subscriptions + this.#requestBytes + this.liveQueries;
-    const isUnused = held + this.#windowBytes + this.#filterWork === 0;
-    return isUnused && this.work.isFull(nowMs) && this.decisions.isFull(nowMs);
+    return held + this.#windowBytes + this.#filterWork === 0 && this.work.isFull(nowMs);
   }
 
   /**

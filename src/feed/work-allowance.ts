@@ -52,6 +52,11 @@ export class WorkAllowance {
     return this.#leftAt(nowMs) < this.#mostMs * WORK_LOW;
   }
 
+  /** Another allowance, which is half as large. */
+  half(): WorkAllowance {
+    return new WorkAllowance(this.#perSecondMs / 2);
+  }
+
   /** Milliseconds until an exceeded allowance has grown to zero; 0 if it is not exceeded. */
   pauseMs(nowMs: number): number {
     return Math.ceil((Math.max(0, -this.#leftAt(nowMs)) / this.#perSecondMs) * 1_000);

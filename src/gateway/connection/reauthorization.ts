@@ -16,6 +16,7 @@ import { findAffected, suspend } from "./affected.ts";
 import { sendSubscribed } from "./answers.ts";
 import { Attachment } from "./attachment.ts";
 import { commitShare } from "./commit-share.ts";
+import { decisionPace } from "./decision-pace.ts";
 import { endFor } from "./end-subscription.ts";
 import type { Subscription } from "./subscription.ts";
 import type { SubscriptionHost } from "./subscription-host.ts";
@@ -27,9 +28,6 @@ type Outcome = "unchanged" | "changed" | "ended";
 
 /** Average pause before another attempt, in milliseconds. */
 const RETRY_MS = 1_000;
-
-/** Longest time for which a subscription is silent before the decision about a changed set, in milliseconds. */
-const DECISION_PAUSE_MS = 1_000;
 
 /** The effect of a change of rights on the subscriptions of one or more connections. */
 export interface ChangeCounts {
@@ -131,7 +129,7 @@ export function reauthorizeAtCommit(
   at: HistoryEntry,
 ): void {
   const { account } = connection.login;
-  const pauseMs = Math.min(DECISION_PAUSE_MS, account.decisions.pauseMs(Date.now()));
+  const pauseMs = decisionPace.pauseMs(account, Date.now());
   if (pauseMs > 0) {
     decideLater(connection, subscription, (job) => sleep(pauseMs).then(() => workTurns.run(job)));
     return;
@@ -162,7 +160,7 @@ function timedDecision(
   const ms = performance.now() - fromMs;
   const { account } = connection.login;
   connection.context.feed.noteRights(account, ms);
-  account.decisions.spend(ms, Date.now());
+  decisionPace.spend(account, ms, Date.now());
   return { outcome, ms };
 }
 

@@ -109,16 +109,6 @@ test("a user may cause so much work a second, and save up one second of it", () 
   expect([account.isEmpty(12_999), account.isEmpty(13_000)]).toEqual([false, true]);
 });
 
-test("decisions about rights may take half of the work of a user, and pause for the time that they took too long", () => {
-  const { account } = open({ workPerUserMs: 100 });
-  account.decisions.spend(50, 10_000);
-  expect(account.decisions.pauseMs(10_000)).toBe(0);
-  account.decisions.spend(10, 10_000);
-  expect([account.decisions.pauseMs(10_000), account.decisions.pauseMs(10_199)]).toEqual([200, 1]);
-  expect(account.decisions.pauseMs(10_200)).toBe(0);
-  expect([account.isEmpty(11_199), account.isEmpty(11_200)]).toEqual([false, true]);
-});
-
 test("counts the queued bytes of all connections of a user together", () => {
   const { account } = open();
   const [one, two] = [outbox(100), outbox(200)];
