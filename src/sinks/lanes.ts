@@ -7,7 +7,7 @@ interface Lane {
   hasMore: boolean;
 }
 
-/** With more keys that wait for a retry, the whole sink waits. */
+/** Keys that may wait for a retry. A refused message of a further key is parked at once. */
 export const LANES_MAX = 10_000;
 /** Lanes whose messages are in memory at the same time. */
 const RUNNING_MAX = 8;

@@ -30,6 +30,8 @@ export interface SinkRunParts extends GuardParts {
   readonly ledger: SinkLedger;
   /** The rows that the receiver may have; `null` unless the sink sends rows of an aggregate. */
   readonly rows: SentRows | null;
+  /** Keys that may wait for a retry: `LANES_MAX`, unless a test needs fewer. */
+  readonly lanesMax?: number;
   /** Whether this process still holds the lease. A process that was frozen learns it only by asking. */
   readonly isHeld: () => boolean;
   readonly log: Logger;

@@ -13,7 +13,7 @@ import { Courier, newParcel, type Parcel, WINDOW } from "./courier.ts";
 import { LANES_MAX, Lanes } from "./lanes.ts";
 import { MainQueue } from "./main-queue.ts";
 import { Outage } from "./outage.ts";
-import { retryDelayMs } from "./retry-schedule.ts";
+import { Refusals } from "./refusals.ts";
 import { RightsChange } from "./rights-change.ts";
 import { runLane } from "./run-lane.ts";
 import type { ParkedMessage, SinkPosition } from "./sink-documents.ts";
@@ -42,6 +42,7 @@ export class SinkRun {
   #isAllowed: boolean;
   readonly #rights: RightsChange;
   readonly #outage: Outage;
+  readonly #refusals: Refusals;
   #isOver = false;
 
   constructor(parts: SinkRunParts, isPaused: boolean) {
@@ -53,6 +54,7 @@ export class SinkRun {
     this.#progress = new SinkProgress(position, options.aggregate === undefined ? ahead : null);
     this.#followed = position;
     this.#lastSeq = lastSeq;
+    const isSpooling = ledger.spooledMessages > 0 || isPaused;
     const failed = (error: unknown) => this.#end({ kind: "failed", error });
     this.#courier = new Courier(target, options.concurrency, {
       maySend: parts.isHeld,
@@ -70,18 +72,17 @@ export class SinkRun {
     const isHalted = () => this.#isHalted;
     const sending = { ...parts, courier: this.#courier, writer: this.#writer, isHalted, failed };
     this.#rights = new RightsChange(sending);
-    const onReload = () => this.#lanes.wake();
     const onParcel = (parcel: Parcel) => {
-      const { key } = parcel.message;
-      if (this.#lanes.has(key)) this.#spool(parcel, key);
+      if (this.#lanes.has(parcel.message.key)) this.#spool(parcel, parcel.message.key);
       else this.#courier.add(parcel);
     };
-    this.#queue = new MainQueue({ ...sending, onReload, onParcel }, ledger.spooledMessages > 0 || isPaused);
+    this.#queue = new MainQueue({ ...sending, onReload: () => this.#lanes.wake(), onParcel }, isSpooling);
     this.#outage = new Outage(parts, () => {
       this.#courier.tiptoe();
       this.#proceed();
     });
     this.#lanes = new Lanes(parts, (lane) => runLane(lane, this.#lanes, sending).catch(failed));
+    this.#refusals = new Refusals(parts, this.#lanes);
   }
 
   /** Takes over the messages that wait for a retry, and begins. */
@@ -295,6 +296,7 @@ export class SinkRun {
     if (this.#outage.isGoingOn) log.info({ sink: name }, "the target takes messages again");
     if (ledger.trouble !== null) ledger.noteTrouble(null);
     this.#outage.end();
+    this.#refusals.noteAccepted();
     this.#courier.hurry();
     ledger.noteDelivered();
     rows?.noteAccepted(parcel.message);
@@ -327,46 +329,45 @@ export class SinkRun {
     }
   }
 
-  #refused(parcel: Parcel, { reason, excerpt = "", retryAfterMs = 0 }: Refusal): void {
-    const { ledger, options, name, log } = this.#parts;
-    const { message, atMs } = parcel;
-    const { key } = message;
+  #refused(parcel: Parcel, refusal: Refusal): void {
+    const { ledger, name, log } = this.#parts;
+    const { reason, excerpt = "" } = refusal;
+    const { id: event, key } = parcel.message;
     const attempts = parcel.attempts + 1;
     ledger.noteFailed();
-    log.debug({ sink: name, event: message.id, excerpt }, "the answer of the target");
+    log.debug({ sink: name, event, excerpt }, "the answer of the target");
     if (loseIfTooLarge(this.#parts, parcel)) {
       // It can neither wait for another attempt nor be parked, and later messages of its key need not wait.
       this.#left(parcel);
       return;
     }
-    const isTooOld = Date.now() - atMs > options.spool.ageMs;
-    const delayMs = isTooOld ? null : retryDelayMs(attempts, options.retry);
-    if (delayMs === null) {
-      log.warn({ sink: name, event: message.id, attempts, reason }, "a message was parked");
-      const { rights } = ledger.saved;
-      this.#writer.park({ message, reason, excerpt, attempts, atMs, parkedAtMs: Date.now(), rights });
-      ledger.noteParked(1);
-      this.#left(parcel);
-      if (typeof parcel.lane === "string") this.#continueLane(parcel.lane);
+    const verdict = this.#refusals.judge(parcel, refusal);
+    if (verdict.kind === "retry") {
+      log.info({ sink: name, event, attempts, reason }, "the target refused a message");
+      this.#spool({ ...parcel, attempts }, key, { ...verdict, reason });
+      for (const later of this.#courier.withdrawKey(key)) if (later.lane !== key) this.#spool(later, key);
+      this.#lanes.block(key, verdict.dueAtMs);
       return;
     }
-    if (this.#lanes.size >= LANES_MAX && !this.#lanes.has(key)) {
-      this.#unavailable(parcel, `it refuses messages of more than ${LANES_MAX} documents`, delayMs);
-      return;
-    }
-    const dueAtMs = Date.now() + Math.max(delayMs, retryAfterMs);
-    log.info({ sink: name, event: message.id, attempts, reason }, "the target refused a message");
-    this.#spool({ ...parcel, attempts }, key, { dueAtMs, reason });
-    for (const later of this.#courier.withdrawKey(key)) if (later.lane !== key) this.#spool(later, key);
-    this.#lanes.block(key, dueAtMs);
+    log.warn({ sink: name, event, attempts, reason: verdict.reason }, "a message was parked");
+    const parked = { message: parcel.message, excerpt, attempts, atMs: parcel.atMs, reason: verdict.reason };
+    this.#writer.park({ ...parked, parkedAtMs: Date.now(), rights: ledger.saved.rights });
+    ledger.noteParked(1);
+    this.#left(parcel);
+    if (typeof parcel.lane === "string") this.#continueLane(parcel.lane);
+    if (verdict.kind === "pause") this.#backOff(verdict.trouble);
   }
 
   /** The target is down: everything goes to the spool, and the target is tried again later. */
   #unavailable(parcel: Parcel, reason: string, retryAfterMs?: number): void {
-    const { name, log, ledger } = this.#parts;
     if (parcel.lane === undefined) this.#spool(parcel, null);
-    this.#takeBack();
+    this.#backOff(reason, retryAfterMs);
     if (typeof parcel.lane === "string") this.#lanes.block(parcel.lane, 0);
+  }
+
+  #backOff(reason: string, retryAfterMs?: number): void {
+    const { name, log, ledger } = this.#parts;
+    this.#takeBack();
     if (this.#outage.isWaiting || this.#isOver) return;
     if (!this.#outage.isGoingOn)
       log.warn({ sink: name, reason }, "the target cannot be reached; messages are spooled");

@@ -3,7 +3,7 @@ import { createMetrics } from "../../src/metrics/metrics.ts";
 import { SinkOptions } from "../../src/sinks/options.ts";
 import { SinkLedger } from "../../src/sinks/sink-ledger.ts";
 import { SinkRun } from "../../src/sinks/sink-run.ts";
-import type { RunEnd } from "../../src/sinks/sink-run-parts.ts";
+import type { RunEnd, SinkRunParts } from "../../src/sinks/sink-run-parts.ts";
 import { SinkStore } from "../../src/sinks/sink-store.ts";
 import type { SendResult, SinkMessage, Target } from "../../src/sinks/target.ts";
 import { guardParts } from "./guard-parts.ts";
@@ -32,12 +32,17 @@ export async function sinkRuns() {
   const metrics = createMetrics();
   let fence = 0n;
   /** Begins a run as the next holder. */
-  const begin = async (target: Target, change: Partial<SinkOptions> = {}): Promise<SinkRun> => {
+  const begin = async (
+    target: Target,
+    change: Partial<SinkOptions> = {},
+    bounds: Pick<SinkRunParts, "lanesMax"> = {},
+  ): Promise<SinkRun> => {
     const begun = await store.begin("late", ++fence, "a");
     if (begun === null) throw new Error("there is a newer holder");
     const run = new SinkRun(
       {
         ...guardParts(),
+        ...bounds,
         name: "late",
         options: { ...OPTIONS, ...change },
         turn: begun.turn,
