@@ -101,6 +101,8 @@ export interface PushPage {
 
 /** Registrations that clients have. The server's clock decides which have expired, because those of nodes differ. */
 const EXISTING = { isRemoved: false, $expr: { $gt: ["$expiresAt", "$$NOW"] } } as const;
+/** The holder of the partition erases the document. */
+const REMOVED = { isRemoved: true, isNew: true, pending: null } as const;
 const PRIMARY_READ = { ...MAJORITY_READ, readPreference: "primary" } as const;
 /** Documents that are read at once. Decoding all of them in one turn would delay clients. */
 const READ_BATCH = 200;
@@ -110,7 +112,11 @@ const NEW_MAX = 1_000;
 /** Push registrations, in the state database. */
 export class PushStore {
   readonly #database: StateDatabase;
-  readonly #indexes = new ExpiryIndex({ partition: 1, isNew: 1 }, { "identity.subject": 1 });
+  readonly #indexes = new ExpiryIndex(
+    { partition: 1, isNew: 1 },
+    { "identity.subject": 1 },
+    { "request.auth": 1 },
+  );
   readonly #places: PushPlaces;
 
   constructor(stateDatabase: StateDatabase) {
@@ -133,6 +139,7 @@ export class PushStore {
   ): Promise<PushLimit | null> {
     const { id, createdAtMs, expiresAtMs, start, ...fields } = registration;
     await this.#indexes.ensure(this.#collection);
+    await this.#removeOfOthers(registration);
     const written = {
       ...fields,
       expiresAt: new Date(expiresAtMs),
@@ -157,6 +164,24 @@ export class PushStore {
     if ((await this.#collection.estimatedDocumentCount()) >= limits.pushRegistrations)
       return "pushRegistrations";
     return this.#create(registration, written, limits.pushPerUser);
+  }
+
+  /**
+   * Removes the registrations that other users have made in the same browser. Only that browser and this service know the
+   * secret `auth`, so the sender is that browser, and its screen must not show the documents of an earlier user.
+   */
+  async #removeOfOthers({ identity, request }: NewRegistration): Promise<void> {
+    const { endpoint, auth } = request;
+    await this.#collection.updateMany(
+      {
+        "request.auth": auth,
+        "request.endpoint": endpoint,
+        "identity.subject": { $ne: identity.subject },
+        isRemoved: false,
+      },
+      { $set: REMOVED },
+      MAJORITY_WRITE,
+    );
   }
 
   async #create(
@@ -211,7 +236,7 @@ export class PushStore {
   async remove(subject: string | null, id: string): Promise<boolean> {
     const { matchedCount } = await this.#collection.updateOne(
       { _id: id, isRemoved: false, ...(subject === null ? {} : { "identity.subject": subject }) },
-      { $set: { isRemoved: true, isNew: true, pending: null } },
+      { $set: REMOVED },
       MAJORITY_WRITE,
     );
     return matchedCount > 0;

@@ -307,6 +307,32 @@ test("[7.1] a registration ends after push.lifetime or with the browser's subscr
   expect(endpoint.received.map(({ browser }) => browser)).toEqual(["lasting"]);
 });
 
+test("[7.1] a browser that registers for another user receives nothing more for the one before", async () => {
+  const { as, endpoint, orders } = await startPushService();
+  const [ada, bob, eve] = [as("ada"), as("bob"), as("eve")];
+  const browser = endpoint.subscription("shared");
+  const others = endpoint.subscription("others");
+  await ada.registered(browser);
+  await ada.registered(others);
+  // The endpoint alone proves nothing: anybody may have learned it.
+  await eve.registered({ ...browser, keys: { ...browser.keys, auth: others.keys.auth } });
+  expect(await ada.list()).toHaveLength(2);
+  await bob.registered(browser);
+  expect((await ada.list()).map((one) => one["endpoint"])).toEqual([others.endpoint]);
+  expect(await bob.list()).toHaveLength(1);
+  expect(await eve.list()).toHaveLength(1);
+  await orders.insertOne({ _id: 1, owner: "ada", number: 1 });
+  await orders.insertOne({ _id: 2, owner: "bob", number: 2 });
+  await endpoint.until(({ title }) => title === "Order 2");
+  await endpoint.until(({ title }) => title === "Order 1");
+  expect(endpoint.accepted("shared").map(({ title }) => title)).toEqual(["Order 2"]);
+  expect(endpoint.accepted("others").map(({ title }) => title)).toEqual(["Order 1"]);
+  // A renewal by the same user, who has other registrations in the same browser, removes none of them.
+  await bob.registered(browser, { filter: { status: "open" } });
+  await bob.registered(browser);
+  expect(await bob.list()).toHaveLength(2);
+});
+
 test("[7.1] push.skipConnected skips a user who follows the same live query, and nobody else", async () => {
   const { as, endpoint, orders, connect, outcomes, settled } = await startPushService({
     skipConnected: true,
