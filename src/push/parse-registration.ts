@@ -65,9 +65,14 @@ export interface RegistrationLimits {
 
 /**
  * Checks a request.
+ * @param nowMs In epoch milliseconds.
  * @throws {TidewireError} `bad-request`. No text repeats the endpoint or a key.
  */
-export function parseRegistration(fields: unknown, limits: RegistrationLimits): RegistrationRequest {
+export function parseRegistration(
+  fields: unknown,
+  limits: RegistrationLimits,
+  nowMs = Date.now(),
+): RegistrationRequest {
   const parsed = parseUntrusted(Body, fields);
   if (!parsed.success) {
     const { issues } = parsed.error;
@@ -78,6 +83,9 @@ export function parseRegistration(fields: unknown, limits: RegistrationLimits): 
   checkEndpoint(push.endpoint, limits.allowPrivate);
   if (!isPoint(p256dh)) throw bad("push.keys.p256dh", "expected a public key of P-256 in base64url");
   if (bytesOf(auth)?.length !== AUTH_BYTES) throw bad("push.keys.auth", "expected 16 bytes in base64url");
+  const endsAtMs = push.expirationTime ?? null;
+  if (endsAtMs !== null && endsAtMs <= nowMs)
+    throw bad("push.expirationTime", "expected a time in the future, in epoch milliseconds, or null");
   const text = data === undefined ? null : JSON.stringify(data);
   if (text !== null && Buffer.byteLength(text) > limits.dataBytes)
     throw bad("data", `expected at most ${limits.dataBytes} bytes as JSON (push.dataBytes)`);
@@ -89,7 +97,7 @@ export function parseRegistration(fields: unknown, limits: RegistrationLimits): 
     p256dh,
     auth,
     data: text,
-    endsAtMs: push.expirationTime ?? null,
+    endsAtMs,
   };
 }
 

@@ -26,6 +26,19 @@ const PENDING_MS = 60_000;
 /** Documents of users are kept this long after their last change, in milliseconds, far longer than any attempt takes. */
 const KEPT_MS = 86_400_000;
 
+/** The registrations of a user that the state database contains, by their ids. */
+export interface MadeRegistrations {
+  readonly existing: readonly string[];
+  /** Those that were removed or have expired, and that no node has erased so far. */
+  readonly leaving: readonly string[];
+}
+
+/**
+ * How many documents a user has at most, as a multiple of the places. Somebody who removes a registration may make another
+ * at once. But documents that are removed faster than nodes erase them count for the limit of all users.
+ */
+const DOCUMENTS_PER_PLACE = 2;
+
 /** The places of registrations that are being made, in the state database. */
 export class PushPlaces {
   readonly #database: StateDatabase;
@@ -42,23 +55,26 @@ export class PushPlaces {
   /**
    * Takes a place for a registration.
    * @param most The number of places of the user.
-   * @param made Reads the ids of the user's registrations, from a majority.
+   * @param made Reads the user's registrations, from a majority.
    * @returns Whether there was one.
    */
   async take(
     subject: string,
     id: string,
     most: number,
-    made: () => Promise<readonly string[]>,
+    made: () => Promise<MadeRegistrations>,
   ): Promise<boolean> {
     await this.#indexes.ensure(this.#collection);
     for (;;) {
       const seen = await this.#read(subject);
       // After the document: a registration that has left `pending` since is among these.
-      const existing = new Set(await made());
+      const found = await made();
+      const existing = new Set(found.existing);
       const pending = (seen?.pending ?? []).filter((one) => one.id !== id && !existing.has(one.id));
       existing.delete(id);
-      if (existing.size + pending.length >= most) return false;
+      const taken = existing.size + pending.length;
+      const leaving = found.leaving.filter((one) => one !== id).length;
+      if (taken >= most || taken + leaving >= DOCUMENTS_PER_PLACE * most) return false;
       if (await this.#add(subject, id, seen?.revision ?? null, pending)) return true;
     }
   }

@@ -190,11 +190,14 @@ export class PushStore {
     most: number,
   ): Promise<PushLimit | null> {
     const made = async () => {
+      const exists = { $and: [{ $not: "$isRemoved" }, EXISTING.$expr] };
       const found = await this.#collection
-        .find({ "identity.subject": subject, ...EXISTING }, { projection: { _id: 1 }, ...PRIMARY_READ })
-        .limit(most + 1)
+        .find({ "identity.subject": subject }, PRIMARY_READ)
+        .project<{ _id: string; exists: boolean }>({ exists })
         .toArray();
-      return found.map(({ _id }) => _id);
+      const idsOf = (isExisting: boolean) =>
+        found.filter((one) => one.exists === isExisting).map(({ _id }) => _id);
+      return { existing: idsOf(true), leaving: idsOf(false) };
     };
     if (!(await this.#places.take(subject, id, most, made))) return "pushPerUser";
     // The document of one that was removed, or has expired, may still exist. It must then count as a new one.

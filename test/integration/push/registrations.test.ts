@@ -220,6 +220,31 @@ test("[7.1] limits.pushPerUser does not count a registration that has expired, a
   expect((await list()).map(({ id }) => id)).toEqual(["c", "d", "a"]);
 });
 
+test("[7.1] registrations of one user that were removed or have expired, and that no node has erased, are at most twice limits.pushPerUser with the others", async () => {
+  const { client, name } = await testDatabase();
+  const state = client.db(`${name}-state`);
+  const { store, put, list } = registering(state);
+  const documents = () => state.collection("pushes").countDocuments();
+  const answers = [];
+  for (let n = 0; n < 10; n++) {
+    answers.push(await put(`r${n}`, 2));
+    await store.remove("ada", `r${n}`);
+  }
+  expect(answers).toEqual([null, null, null, null, ...Array.from({ length: 6 }, () => "pushPerUser")]);
+  expect(await documents()).toBe(4);
+  expect([await put("e0", 2, -1_000), await put("r0", 2), await put("r1", 2)]).toEqual([
+    "pushPerUser",
+    null,
+    null,
+  ]);
+  // A holder erases what was removed, and the places are free.
+  await store.erase([{ id: "r2", revision: "r2" }], 1n);
+  await store.remove("ada", "r0");
+  expect([await put("e0", 2, -1_000), await put("e1", 2)]).toEqual([null, "pushPerUser"]);
+  expect(await documents()).toBe(4);
+  expect((await list()).map(({ id }) => id)).toEqual(["r1"]);
+});
+
 test("[7.1] limits.pushPerUser is exact over nodes whose clocks differ, for requests that arrive together", async () => {
   const { client, name } = await testDatabase();
   const state = client.db(`${name}-state`);

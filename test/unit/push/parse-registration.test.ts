@@ -43,7 +43,15 @@ test("takes the subscription as browsers write it, with padding and with fields 
     other: 1,
     expirationTime: 5,
   };
-  expect(parseRegistration({ ...request(), push: padded }, LIMITS).endsAtMs).toBe(5);
+  expect(parseRegistration({ ...request(), push: padded }, LIMITS, 4).endsAtMs).toBe(5);
+});
+
+test("refuses a subscription of a browser that has ended, which would take a place for nobody", () => {
+  const ended = { ...request(), push: { ...push(), expirationTime: 1_000 } };
+  expect(parseRegistration(ended, LIMITS, 999).endsAtMs).toBe(1_000);
+  for (const nowMs of [1_000, 2_000])
+    expect(() => parseRegistration(ended, LIMITS, nowMs)).toThrow(/push\.expirationTime/);
+  expect(problemOf({ ...request(), push: { ...push(), expirationTime: -1 } })).toContain("expirationTime");
 });
 
 test("takes data up to its limit, as JSON", () => {
