@@ -93,8 +93,8 @@ export class GrantDiffs {
    * Reads a difference (see `readGrantDiff`).
    * @param account The user who waits for it.
    * @param isWanted Whether the user still wants it when it is its turn.
-   * @returns `null` also if MongoDB does not answer, the history has evicted commits that the client has missed, or the user has no room for it. The result is then read again, as a
-   *   snapshot, which needs less memory.
+   * @returns `null` also if MongoDB does not answer, the history has evicted commits that the client has missed, or the user has
+   *   no room for it. The result is then read again, as a snapshot, which needs less memory.
    */
   async read(move: GrantMove, account: Account, isWanted: () => boolean): Promise<HeldDiff | null> {
     for (;;) {

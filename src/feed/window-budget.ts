@@ -104,7 +104,7 @@ export class WindowBudget {
    * The charge for documents that a live query reads while it is followed. Each of its users is charged for all of them, as
    * for its window. Users without room for them lose the live query, and the read continues for the others.
    */
-  readingFor(liveQuery: LiveQuery): Omit<ReadingCharge, "sub"> {
+  readingFor(liveQuery: LiveQuery): Pick<ReadingCharge, "add" | "release"> {
     const held = new Map<Account, number>();
     const refused = new Set<Account>();
     const giveBack = (account: Account) => {

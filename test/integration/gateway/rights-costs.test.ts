@@ -105,7 +105,7 @@ test("limits.workPerUser: sets that somebody else changes too often end nothing,
   const shared = { rooms: { collection: "open", filter: {}, value: "room" } };
   const rules = [{ name: "open", filter: { room: { $in: "%%lookup.rooms" } } }];
   const collections = { messages: { lookups: shared, rules } };
-  const { connect, db, messages } = await start({ workPerUser: "2ms" }, { collections });
+  const { connect, db, messages } = await start({ workPerUser: "50ms" }, { collections });
   const open = db.collection("open");
   await messages.insertMany(Array.from({ length: 50 }, (_, n) => ({ room: "vault", n })));
   const clients = [await connect({ sub: "ada" }), await connect({ sub: "bob" })];
