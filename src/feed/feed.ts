@@ -141,11 +141,13 @@ export class Feed implements CommitSink {
     });
     const detached = (spec: LiveQuerySpec) => liveQueries.detached(spec);
     const chargeReading = (account: Account) => liveQueries.chargeReading(account);
+    const noteRights = (account: Account, ms: number) => liveQueries.noteRights(account, ms);
     const grants = new GrantDiffs(limits.snapshotDocuments, {
       ...shared,
       snapshots,
       detached,
       chargeReading,
+      noteRights,
     });
     this.timeline = timeline;
     this.#interest = interest;

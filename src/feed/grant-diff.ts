@@ -18,7 +18,7 @@ import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LiveQuery } from "./live-query.ts";
-import { paced } from "./pace.ts";
+import { type Pacer, paced } from "./pace.ts";
 import type { WindowMember } from "./result-state.ts";
 import type { Timeline } from "./timeline.ts";
 import { type Touched, type TouchedDocument, windowChanges } from "./window-changes.ts";
@@ -37,8 +37,8 @@ export interface GrantDiffParts {
   readonly timeline: Timeline;
 }
 
-/** Reads documents, and charges them to a user. */
-export interface DiffReader {
+/** Reads documents, and charges them and the work of the comparison. */
+export interface DiffReader extends Pacer {
   readAt(query: SnapshotQuery, clusterTime: bigint): Promise<Uint8Array[]>;
   /** Charges documents that the difference takes from commits, which the history may evict meanwhile. */
   keep(bytes: number): void;
@@ -105,7 +105,7 @@ export async function readGrantDiff(
 ): Promise<Change[] | null> {
   if (move.to.spec.aggregate !== null) return readGroupDiff(reader, move, timeline);
   const commits = commitsOf(move, timeline);
-  const touched = commits === null ? null : await paced(move.to, touchedBy(move, commits));
+  const touched = commits === null ? null : await paced(reader, touchedBy(move, commits));
   if (touched === null) return null;
   reader.keep(bytesOfTouched(touched));
   return move.to.spec.sort === null
@@ -136,7 +136,7 @@ async function readResultDiff(
   { touched, most }: Omit<Comparison, "timeline">,
 ): Promise<Change[] | null> {
   const causeOf = missed === undefined ? () => "grant" as const : causeOfMissed;
-  const written = await paced(to, touchedChanges(touched, causeOf));
+  const written = await paced(reader, touchedChanges(touched, causeOf));
   if (missed?.wantsDocuments === false) return written;
   const old = filterToBson(from.spec.filter);
   const now = filterToBson(to.spec.filter);
@@ -198,7 +198,7 @@ async function readWindowDiff(
   to.state.load(documents, at.clusterTime);
   const members = documents.slice(0, limit ?? documents.length).map(memberOf);
   return paced(
-    to,
+    reader,
     windowChanges(
       held,
       members,

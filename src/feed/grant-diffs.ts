@@ -12,9 +12,11 @@ import type { ClientCursors } from "./client-cursors.ts";
 import { type DiffReader, type GrantDiffParts, type GrantMove, readGrantDiff } from "./grant-diff.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { LiveQuerySpec } from "./live-query-spec.ts";
+import { Pace } from "./pace.ts";
 import { bytesIn } from "./read-window.ts";
 import type { ReadingCharge } from "./reading-charge.ts";
 import { isOfUser, SharedCharge, type Sharer } from "./shared-charge.ts";
+import type { Slices } from "./slices.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { SnapshotStore } from "./snapshot-store.ts";
 import { Turn } from "./turn.ts";
@@ -49,6 +51,9 @@ export interface GrantDiffsParts extends GrantDiffParts {
   readonly snapshots: Pick<SnapshotStore, "runWanted" | "checkIndex">;
   /** Charges the documents to one of the users for whom they are read. */
   readonly chargeReading: (account: Account) => ReadingCharge;
+  /** Charges the time of a comparison, in milliseconds, to a user who may not have caused it. Nothing ends for it. */
+  readonly noteRights: (account: Account, ms: number) => void;
+  readonly newSlices: () => Slices;
   /** Makes a live query that no client can join. */
   readonly detached: (spec: LiveQuerySpec) => LiveQuery;
   readonly log: Logger;
@@ -151,6 +156,7 @@ export class GrantDiffs {
           readAt: (query, at) =>
             this.#parts.reader.readAt(query, at, (documents) => charge.add(bytesIn(documents)), signal),
           keep: (bytes) => charge.add(bytes),
+          newPace: () => this.#paceOf(move, charge),
         };
         await snapshots.checkIndex(move.to);
         // A result that is kept in memory is read in its state just after the commit. If another commit has the same
@@ -168,5 +174,15 @@ export class GrantDiffs {
       );
       return null;
     }
+  }
+
+  /** A resumption is work of the live query, like every catch-up. Somebody else may have caused any other difference. */
+  #paceOf(move: GrantMove, charge: SharedCharge): Pace {
+    if (move.missed !== undefined) return move.to.newPace();
+    const { newSlices, noteRights } = this.#parts;
+    return new Pace(newSlices(), (ms) => {
+      const { accounts } = charge;
+      for (const account of accounts) noteRights(account, ms / accounts.length);
+    });
   }
 }

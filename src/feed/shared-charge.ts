@@ -1,6 +1,6 @@
 /**
  * Charges documents that several clients share to one of them. The budget of that user is no reason to refuse the others,
- * and a client that has received the documents does not pay for those that are still waiting for them.
+ * and a client that has received the documents does not pay for those that still wait for them, as long as one of these has room.
  */
 import { TidewireError } from "../protocol/errors.ts";
 import type { Account } from "./account.ts";
@@ -25,6 +25,11 @@ export class SharedCharge {
     this.#charge = charge;
     this.#sharers.add(first);
     this.#payer = first;
+  }
+
+  /** The users of the clients that share it now. A user with several clients is in it as often. */
+  get accounts(): readonly Account[] {
+    return Array.from(this.#sharers, ({ account }) => account);
   }
 
   join(sharer: Sharer): void {

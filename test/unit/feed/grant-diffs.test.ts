@@ -5,6 +5,7 @@ import { canMove, type GrantMove } from "../../../src/feed/grant-diff.ts";
 import { GrantDiffs } from "../../../src/feed/grant-diffs.ts";
 import type { LiveQuerySpec } from "../../../src/feed/live-query-spec.ts";
 import { FeedLimits } from "../../../src/feed/options.ts";
+import { Slices } from "../../../src/feed/slices.ts";
 import { TidewireError } from "../../../src/protocol/errors.ts";
 import { recordingLog } from "../../support/node.ts";
 import { follow } from "../../support/recorder.ts";
@@ -14,6 +15,7 @@ import { ScriptedReader } from "./scripted-reader.ts";
 /** Two live queries of one feed, and the differences between them, read from answers of the test. */
 async function start(from: LiveQuerySpec, to: LiveQuerySpec, mostDocuments = 10, mostBytes = 1_048_576) {
   let chargedBytes = 0;
+  const noted: Account[] = [];
   const reader = new ScriptedReader();
   const { feed, accept } = await startFeed(reader, { history: { bytes: 1_048_576 } });
   const [old, now] = [await follow(feed, from), await follow(feed, to)].map(
@@ -44,6 +46,8 @@ async function start(from: LiveQuerySpec, to: LiveQuerySpec, mostDocuments = 10,
         release: () => grow(-held),
       };
     },
+    noteRights: (account) => void noted.push(account),
+    newSlices: () => new Slices(50, { now: () => 0, yield: async () => {} }),
     detached: () => old,
     log,
   });
@@ -55,7 +59,8 @@ async function start(from: LiveQuerySpec, to: LiveQuerySpec, mostDocuments = 10,
   });
   const typesOf = async (given = move()) =>
     (await grants.read(given, USER, always))?.changes.map(({ type }) => type) ?? null;
-  return { reader, feed, accept, grants, old, now, move, typesOf, warnings, charged: () => chargedBytes };
+  const charged = () => chargedBytes;
+  return { reader, feed, accept, grants, old, now, move, typesOf, warnings, noted, charged };
 }
 
 const USER = new Account(FeedLimits.parse({}), () => {});
@@ -173,6 +178,21 @@ test("[G6] documents of missed commits are charged until the client has the diff
   if (more === null) throw new Error("not too much has happened");
   expect(await grants.read(more, USER, always)).toBeNull();
   expect(charged()).toBe(0);
+});
+
+test("the time of a comparison that somebody else may have caused ends nothing, and is shared by the users who wait for it", async () => {
+  const { grants, accept, now, move, noted } = await start(ROOM_A, ROOM_B);
+  const other = new Account(FeedLimits.parse({}), () => {});
+  const given = move();
+  await Promise.all([grants.read(given, USER, always), grants.read(given, other, always)]);
+  expect(new Set(noted)).toEqual(new Set([USER, other]));
+  noted.length = 0;
+  // A resumption is the user's own work.
+  await accept(commitOf(1, [insertOf({ _id: 1, room: "b" })]));
+  const missed = grants.moveSince(ROOM_A, now, 0, true);
+  if (missed === null) throw new Error("not too much has happened");
+  await grants.read(missed, USER, always);
+  expect(noted).toEqual([]);
 });
 
 test("[G6] a client that waits for its difference keeps no commits, and has the result read again once they are evicted", async () => {

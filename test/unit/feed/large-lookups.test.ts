@@ -228,6 +228,7 @@ test("a change of rights pauses for the large documents of its commit", async ()
   const charged = {
     readAt: (...read: Parameters<typeof reader.readAt>) => reader.readAt(...read),
     keep: () => {},
+    newPace: () => to.newPace(),
   };
   expect((await readGrantDiff(charged, move, 10, parts))?.map(({ type }) => type)).toEqual(["changed"]);
   expect(pauses() - before).toBeGreaterThanOrEqual(2 * PAUSES);

@@ -44,7 +44,7 @@ async function differenceOf(operation: "update" | "delete") {
   } as unknown as GrantMove;
   const history = { entriesAfter: () => [{ commit: { events } }] };
   const parts = { timeline: { isSettled: true, history } as unknown as Timeline };
-  const changes = await readGrantDiff({ readAt: async () => [], keep: () => {} }, move, 10, parts);
+  const changes = await readGrantDiff({ ...pacer, readAt: async () => [], keep: () => {} }, move, 10, parts);
   return { changes: changes ?? [], pauses: slices.pauses, workMs };
 }
 
