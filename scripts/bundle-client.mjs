@@ -2,7 +2,8 @@
  * Bundles the client for pages without a build step, and prints what it weighs.
  *   node scripts/bundle-client.mjs [directory]     (default: dist/browser; prints nothing with --quiet)
  * tidewire.js         an ES module; what few need is in http-transport.js, which it fetches when that is needed
- * presence.js         presence, as a module of its own beside tidewire.js
+ * core.js             the core of the client, without its parts
+ * presence.js         presence, as a module of its own beside either of them
  * tidewire.global.js  one classic script, which makes the global `tidewire`
  */
 import { readdir, readFile, rm } from "node:fs/promises";
@@ -17,12 +18,11 @@ const outdir =
 const entry = join(root, "src", "client", "client.ts");
 /** Members of classes that no application sees, and that no message contains. Their names are shortened. */
 const INTERNAL = `
-  abandoned acquire advance areNeeded askAll askLater asked attempted becameReady companion countRefusal delayMs
-  disconnected forget gotToken greeting hasBeenWelcomed hasResult hasToken heard initialOf isCurrent isDraining isReady
-  isServed isUsed lastError later lay listen momentWithin nextDelayMs note noteExpiry onEnded onHidden
-  onRecovering ownError pauseMs prune renewed restore resumeFailed resumePoint resumed resuming rightsMoved sendPaced
-  serves startOver stateOf take takenOver trace unheard unusedStateOf upgradeMs views waitAtLeast wasEarly
-  watchers welcomed withNewToken
+  abandoned accepted acquire advance answered askAll asked attempted companion drop forget greeting
+  hasEnded hasToken heard isCurrent isDraining isReady isServed isUsed lacksWebSocket lastError later lay listen
+  momentWithin nextDelayMs note ownError passed pauseMs prune refusals renewed restore resumeFailed resumePoint
+  resumed resuming rightsMoved serves startOver stateOf take takenOver trace unheard unusedStateOf
+  upgradeMs views waitAtLeast wasEarly watchers welcomed withNewToken
 `;
 const common = {
   bundle: true,
@@ -50,6 +50,7 @@ await build({
   ...common,
   entryPoints: [
     { in: entry, out: "tidewire" },
+    { in: join(root, "src", "client", "core.ts"), out: "core" },
     { in: join(root, "src", "client", "http-transport.ts"), out: "http-transport" },
     { in: join(root, "src", "client", "presence", "presence.ts"), out: "presence" },
   ],

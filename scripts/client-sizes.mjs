@@ -1,8 +1,9 @@
 /**
  * Prints what each entry of the client adds to a page, minified and gzipped.
  *   node scripts/client-sizes.mjs      (after npm run build)
- * The first line is the core. Every other entry is measured without the modules of the core, and without frameworks.
- * The bindings of a framework are measured without each other.
+ * The first lines are the client with all parts, and its core alone. The parts are measured without the modules of the core, and
+ * every other entry without those of the whole client, and without frameworks. The bindings of a framework are measured
+ * without each other.
  */
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
@@ -43,21 +44,27 @@ async function measure(entry, without) {
   return { bytes, files: Object.keys(metafile.inputs).map((file) => resolve(root, file)) };
 }
 
-const core = entries.find(({ name }) => name === ".");
-const { bytes, files } = await measure(core, new Set());
 const print = ({ full }, size) => console.log(`${full}: ${(size / 1_000).toFixed(1)} kB`);
-print(core, bytes);
+const named = (wanted) => entries.find(({ name }) => name === wanted);
+const [whole, core] = [named("."), named("./core")];
+const { bytes, files } = await measure(whole, new Set());
+print(whole, bytes);
+const { bytes: coreBytes, files: coreFiles } = await measure(core, new Set());
+print(core, coreBytes);
 const measured = new Map();
 // Entries in the folder of the client come first, because the bindings of frameworks contain them.
-const others = entries.filter((entry) => entry !== core);
+const others = entries.filter((entry) => entry !== whole && entry !== core);
 for (const entry of others) {
   const isBinding = !entry.path.startsWith("client/");
+  const isPart = entry.path.startsWith("client/parts/");
   const own = isBinding
     ? [
         ...files,
         ...others.filter(({ path }) => path.startsWith("client/")).flatMap((one) => measured.get(one) ?? []),
       ]
-    : files;
+    : isPart
+      ? coreFiles
+      : files;
   const result = await measure(entry, new Set(own.filter((file) => file !== fileOf(entry))));
   measured.set(entry, result.files);
   print(entry, result.bytes);

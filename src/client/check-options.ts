@@ -1,60 +1,48 @@
 /** Checks the options of `createClient`. A wrong option would otherwise only show as a client that never connects. */
+import { lacksPart, type Part } from "./part.ts";
 import type { TokenProvider } from "./tokens.ts";
-import { TRANSPORTS, type TransportKind, type WebSocketConstructor } from "./transport.ts";
 
 /** The options of `createClient` that are checked. */
 interface GivenOptions {
   readonly url: string | URL;
   readonly token?: TokenProvider;
-  readonly transports?: readonly TransportKind[];
-  readonly WebSocket?: WebSocketConstructor;
 }
 
-/** The options after the check. */
-export interface CheckedOptions {
-  /** With `http:` or `https:`, without a slash at the end. */
-  readonly url: string;
-  /** At least one, best first. */
-  readonly transports: readonly TransportKind[];
-  readonly WebSocket: WebSocketConstructor | undefined;
-}
+/** Options that belong to a part, as the argument of the function that makes it. */
+const OF_PARTS: Readonly<Record<string, keyof Part>> = {
+  persist: "persistence",
+  initial: "initial",
+  transports: "fallback",
+  logger: "warnings",
+};
 
 /**
  * Checks the options before anything connects.
+ * @returns The address of the service, with `http:` or `https:`, without a slash at the end.
  * @throws {TypeError} The message names the option and a correct value.
  */
-export function checkOptions(options: GivenOptions): CheckedOptions {
-  const given: Partial<GivenOptions> | undefined = options; // an application in JavaScript may pass anything
-  if (given?.token !== undefined && typeof given.token !== "function") {
+export function checkOptions(options: GivenOptions): string {
+  const { url, token }: Partial<GivenOptions> = options; // an application in JavaScript may pass anything
+  for (const option in options) {
+    const part = OF_PARTS[option];
+    if (part !== undefined) throw lacksPart(part, option);
+  }
+  if (token !== undefined && typeof token !== "function") {
     throw new TypeError("the option `token` of createClient is a function that returns the token");
   }
-  const { WebSocket = (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket } = options; // Node 20 has none
-  const wanted = options.transports ?? TRANSPORTS;
-  const unknown = wanted.find((kind) => !TRANSPORTS.includes(kind));
-  const transports = wanted.filter((kind) => kind !== "ws" || WebSocket);
-  if (unknown !== undefined || transports.length === 0) {
-    const lack =
-      wanted.length > 0 && unknown === undefined ? "; this runtime has no WebSocket: pass one" : "";
-    const names = TRANSPORTS.join(", ");
-    throw new TypeError(
-      `the option \`transports\` of createClient takes some of ${names}, not [${wanted}]${lack}`,
-    );
-  }
-  return { url: checkUrl(given?.url), transports, WebSocket };
+  return checkUrl(String(url ?? ""));
 }
 
-function checkUrl(given: string | URL | undefined): string {
-  const text = String(given ?? "");
-  if (text === "") throw new TypeError("createClient needs a url, such as https://live.example.com");
+function checkUrl(text: string): string {
   let url: URL | undefined;
   try {
     url = new URL(text);
   } catch {
     // Reported below, together with URLs that are valid and useless.
   }
-  if (url === undefined || !/^(http|ws)s?:$/.test(url.protocol) || url.search !== "" || url.hash !== "") {
+  if (!url || !/^(http|ws)s?:$/.test(url.protocol) || url.search || url.hash) {
     throw new TypeError(
-      `the url of createClient begins with https:, http:, wss: or ws: and has no query, such as https://live.example.com; it is ${text}`,
+      `createClient needs a url such as https://live.example.com, without a query, not "${text}"`,
     );
   }
   return text.replace(/^ws/, "http").replace(/\/+$/, "");

@@ -14,16 +14,8 @@ export function deliver(link: Link, message: ServerMessage, scope: string | unde
     return;
   }
   const view = "query" in message ? link.views.get(scope ?? String(message.query)) : undefined;
-  switch (message.type) {
-    case "snapshot":
-      view?.snapshot(message);
-      break;
-    case "added":
-    case "changed":
-    case "removed":
-      view?.change(message);
-      break;
-    case "reset":
-      view?.reset(message);
-  }
+  if (message.type === "snapshot") view?.snapshot(message);
+  else if (message.type === "reset") view?.reset(message);
+  else if (message.type === "added" || message.type === "changed" || message.type === "removed")
+    view?.change(message);
 }

@@ -1,8 +1,8 @@
 /**
- * Encodes filters. JSON cannot express most types of MongoDB, and a filter that silently lost a type would match other
- * documents, so everything that cannot be expressed is an error.
+ * Encodes the values of filters that JSON does not have. A filter that silently lost a type would match other documents, so
+ * everything that cannot be expressed is an error.
  */
-import { TidewireError } from "../protocol/errors.ts";
+import { copyFilter, unfit } from "./filter.ts";
 
 interface Extended {
   readonly _bsontype: string;
@@ -13,27 +13,17 @@ interface Extended {
 /**
  * Encodes a value of a filter as MongoDB Extended JSON. Types of the BSON library are recognized by `_bsontype`, so
  * that values of any copy of the library work.
- * @throws {TidewireError} `bad-filter` for values that a filter cannot contain. Above all `undefined`: a condition that
- *   is omitted by mistake would show more than was asked for.
+ * @throws {TidewireError} `bad-filter` for values that a filter cannot contain.
  */
-export function toEjson(value: unknown, path = "filter"): unknown {
-  switch (typeof value) {
-    case "string":
-    case "boolean":
-      return value;
-    case "number":
-      return Number.isFinite(value) ? value : { $numberDouble: String(value) };
-    case "bigint":
-      return { $numberLong: String(value) };
-    case "object":
-      return value === null ? null : objectToEjson(value, path);
-    default:
-      throw unfit(`${path} is ${typeof value}`);
-  }
-}
+export const toEjson = (value: unknown, path = "filter"): unknown => copyFilter(value, path, encodeExtended);
 
-function objectToEjson(value: object, path: string): unknown {
-  if (Array.isArray(value)) return value.map((item, index) => toEjson(item, `${path}.${index}`));
+/**
+ * Encodes a value that JSON does not have.
+ * @throws {TidewireError} `bad-filter` for values that a filter cannot contain.
+ */
+export function encodeExtended(value: unknown, path: string): unknown {
+  if (typeof value === "number") return { $numberDouble: String(value) };
+  if (typeof value === "bigint") return { $numberLong: String(value) };
   if (value instanceof Date) return dateToEjson(value, path);
   if (value instanceof RegExp) {
     return { $regularExpression: { pattern: value.source, options: value.flags } };
@@ -42,14 +32,11 @@ function objectToEjson(value: object, path: string): unknown {
     const base64 = btoa(Array.from(value, (byte) => String.fromCharCode(byte)).join(""));
     return { $binary: { base64, subType: "00" } };
   }
-  if ("_bsontype" in value) return bsonToEjson(value as Extended, path); // the BSON library marks its types with it
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== null && Object.getPrototypeOf(prototype) !== null) {
+  if (typeof value !== "object") throw unfit(`${path} is ${typeof value}`);
+  const { _bsontype } = value as Partial<Extended>; // the BSON library marks its types with it
+  if (_bsontype === undefined)
     throw unfit(`${path} is neither a plain object nor a value of the BSON library`);
-  }
-  return Object.fromEntries(
-    Object.entries(value).map(([key, inner]) => [key, toEjson(inner, `${path}.${key}`)]),
-  );
+  return bsonToEjson(value as Extended, path);
 }
 
 function dateToEjson(date: Date, path: string): unknown {
@@ -66,5 +53,3 @@ function bsonToEjson(value: Extended, path: string): unknown {
   if (value.toExtendedJSON) return value.toExtendedJSON({ relaxed: false });
   throw unfit(`${path} is a ${value._bsontype} that cannot be written as Extended JSON`);
 }
-
-const unfit = (text: string) => new TidewireError("bad-filter", text);

@@ -12,7 +12,7 @@ import type {
 } from "../protocol/messages.ts";
 import { eventData, readText } from "./read-body.ts";
 import { FIRST_ADVICE } from "./reconnect.ts";
-import { BROKEN, type Target, type Transport, type TransportEvents, Watchdog } from "./transport.ts";
+import { BROKEN, type HttpTarget, type Transport, type TransportEvents, Watchdog } from "./transport.ts";
 
 const TOKEN_EXPIRED = 4100;
 const NOT_AUTHENTICATED = 4401;
@@ -54,7 +54,7 @@ class Broken extends Error {
  */
 export class HttpTransport implements Transport {
   readonly kind: "sse" | "poll";
-  readonly #target: Target;
+  readonly #target: HttpTarget;
   readonly #events: TransportEvents;
   readonly #requests = new Map<string, AbortController>();
   /** Requests that wait until the service has answered one. If it cannot be reached, all of them would fail. */
@@ -63,7 +63,7 @@ export class HttpTransport implements Transport {
   #isWelcome = false;
   #ended = false;
 
-  constructor(kind: "sse" | "poll", target: Target, events: TransportEvents) {
+  constructor(kind: "sse" | "poll", target: HttpTarget, events: TransportEvents) {
     this.kind = kind;
     this.#target = target;
     this.#events = events;

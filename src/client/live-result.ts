@@ -35,16 +35,14 @@ export interface Listener extends Observer<Doc> {
   readonly stopped?: (error: TidewireError | undefined) => void;
 }
 
-/** Events of a result, for the client. */
+/** Events of results, for the client. */
 export interface LiveResultEvents {
   /** The last listener has left. */
   abandoned(result: LiveResult): void;
   /** Documents, cursor or ticket have changed. */
   moved(result: LiveResult): void;
-  /** An observer has received the error. */
-  heard(error: TidewireError): void;
-  /** No observer of the result receives the error. */
-  unheard(error: TidewireError): void;
+  /** A listener has received the error. Or none has, and the developer should hear of it. */
+  failed(result: LiveResult, error: TidewireError, isHeard: boolean): void;
 }
 
 /**
@@ -57,16 +55,21 @@ export class LiveResult implements Watcher {
   readonly id: string;
   readonly key: string;
   readonly request: LiveRequest;
-  #view: View;
+  /** The documents that it shows. Requests with the same live query share one view. Replaced by `show`. */
+  view: View;
+  /**
+   * Written by the session and its subscriptions: whether the kept copy was read, because a request before that would fetch
+   * everything again, and the consecutive refusals.
+   */
+  readonly asking = { isReady: false, refusals: 0 };
+  /** The error that concerns this query alone. It says why the service ends the query, if the service does. */
+  ownError: TidewireError | undefined;
   #ticket: string | undefined;
-  /** Consecutive refusals of the subscription. */
-  #refusals = 0;
   readonly #events: LiveResultEvents;
   readonly #codec: ValueCodec | undefined;
   readonly #listeners = new Set<Listener>();
   #status: Status = "connecting";
   #error: TidewireError | undefined;
-  #ownError: TidewireError | undefined;
   #state: QueryState<Doc>;
   /** The documents that are shown until there is a result. */
   #initial: readonly Doc[];
@@ -94,21 +97,8 @@ export class LiveResult implements Watcher {
     this.#state = initial;
     this.#reported = initial;
     this.#initial = initial.data;
-    this.#view = new View(request.sort !== undefined, request.snapshot !== false);
-    this.#view.watchers.add(this);
-  }
-
-  /** The documents that it shows. Requests with the same live query share one view. */
-  get view(): View {
-    return this.#view;
-  }
-
-  /**
-   * The service cannot accept the subscription now.
-   * @returns How many consecutive refusals there were before.
-   */
-  countRefusal(): number {
-    return this.#refusals++;
+    this.view = new View(request.sort !== undefined, request.snapshot !== false);
+    this.view.watchers.add(this);
   }
 
   get isUsed(): boolean {
@@ -127,7 +117,7 @@ export class LiveResult implements Watcher {
 
   /** The documents of the service, in the form of the application. */
   get #docs(): readonly Doc[] {
-    const { list } = this.#view;
+    const { list } = this.view;
     return this.#codec?.list(list) ?? list;
   }
 
@@ -135,22 +125,19 @@ export class LiveResult implements Watcher {
   get resumePoint(): { cursor: string; ticket: string } | undefined {
     const { cursor } = this.view;
     const ticket = this.#ticket;
-    return cursor === undefined || ticket === undefined ? undefined : { cursor, ticket };
-  }
-
-  /** The error that concerns this query alone. It says why the service ends the query, if the service does. */
-  get ownError(): TidewireError | undefined {
-    return this.#ownError;
+    return cursor && ticket ? { cursor, ticket } : undefined;
   }
 
   listen(listener: Listener): () => void {
     this.#listeners.add(listener);
-    if (this.#hasResult) call(listener.change, { type: "snapshot", docs: this.#docs });
-    if (this.#hasResult) call(listener.data, this.state.data);
+    if (this.#hasResult) {
+      call(listener.change, { type: "snapshot", docs: this.#docs });
+      call(listener.data, this.state.data);
+    }
     call(listener.status, this.#status);
     if (this.#status === "stopped") {
       call(listener.stopped, this.#error);
-      if (this.#error !== undefined) this.#reportError(this.#error, [listener]);
+      if (this.#error) this.#reportError(this.#error, [listener]);
     }
     return () => {
       if (this.#listeners.delete(listener) && !this.isUsed) this.#events.abandoned(this);
@@ -176,11 +163,10 @@ export class LiveResult implements Watcher {
 
   /** Shows this view from now on. */
   show(view: View): void {
-    const before = this.#view;
-    if (before === view) return;
-    before.watchers.delete(this);
+    if (this.view === view) return;
+    this.view.watchers.delete(this);
     view.watchers.add(this);
-    this.#view = view;
+    this.view = view;
   }
 
   changed(change: Change<Doc>): void {
@@ -198,7 +184,7 @@ export class LiveResult implements Watcher {
     const status = TRANSITIONS[this.#status][event];
     const isNew = status !== this.#status;
     this.#status = status;
-    if (status === "live" || event === "restart") this.#error = this.#ownError = undefined;
+    if (status === "live" || event === "restart") this.#error = this.ownError = undefined;
     this.#flush();
     if (!isNew) return;
     for (const { status: notify } of [...this.#listeners]) {
@@ -210,7 +196,7 @@ export class LiveResult implements Watcher {
 
   /** The service has accepted the subscription, or has sent a newer ticket. */
   renewed(ticket: string): void {
-    this.#refusals = 0;
+    this.asking.refusals = 0;
     this.#ticket = ticket;
     this.#events.moved(this);
   }
@@ -225,7 +211,7 @@ export class LiveResult implements Watcher {
    */
   note(error: TidewireError, isOwn = false): void {
     this.#error = error;
-    this.#ownError = isOwn ? error : undefined;
+    this.ownError = isOwn ? error : undefined;
     this.#flush();
     this.#reportError(error);
   }
@@ -244,7 +230,7 @@ export class LiveResult implements Watcher {
     this.advance("stop");
     const listeners = [...this.#listeners];
     for (const { stopped: notify } of listeners) call(notify, error);
-    if (error !== undefined) this.#reportError(error, listeners);
+    if (error) this.#reportError(error, listeners);
   }
 
   end(): void {
@@ -257,8 +243,7 @@ export class LiveResult implements Watcher {
     const isStop = this.#status === "stopped";
     const isHeard = listeners.some((listener) => listener.error ?? (isStop && listener.stopped));
     for (const { error: notify } of listeners) call(notify, error);
-    if (isHeard) this.#events.heard(error);
-    else if (listeners.length > 0) this.#events.unheard(error);
+    if (listeners.length > 0) this.#events.failed(this, error, isHeard);
   }
 
   /** Reports changes that arrived together at once, and never a status before its data. */

@@ -42,11 +42,14 @@ const INTERVAL_MS = 1_000;
 /** Keeps results in a store. Results are written together, and not at every change. */
 export class Persistence {
   readonly #options: PersistOptions;
+  readonly #prefix: string;
   readonly #moved = new Set<Kept>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(options: PersistOptions) {
+  /** @param prefix Of the keys of queries: another service, or another value mode, has results of its own. */
+  constructor(options: PersistOptions, prefix: string) {
     this.#options = options;
+    this.#prefix = prefix;
   }
 
   async load({ key }: Pick<Kept, "key">): Promise<Saved | undefined> {
@@ -83,6 +86,6 @@ export class Persistence {
   }
 
   #keyOf(key: string): string {
-    return JSON.stringify([this.#options.scope, key]);
+    return JSON.stringify([this.#options.scope, this.#prefix + key]);
   }
 }

@@ -5,9 +5,10 @@
 import { TidewireError } from "../protocol/errors.ts";
 import type { AggregateRequest, DocumentMode, SortSpec, ValueMode } from "../protocol/messages.ts";
 import type { Count, GroupId, GroupValues, Row } from "./aggregates.ts";
-import { ChangeQueue } from "./change-queue.ts";
 import type { OperationTime } from "./fences.ts";
+import type { InitialResults } from "./initial.ts";
 import type { Listener, LiveRequest, LiveResult } from "./live-result.ts";
+import { lacksPart, type Part } from "./part.ts";
 import type { Doc } from "./result-set.ts";
 import type { ConnectionState } from "./session-options.ts";
 import { clientClosed } from "./to-error.ts";
@@ -17,14 +18,15 @@ import type { Change, Observer, Path, Projected, QueryState } from "./types.ts";
 export interface QueryHost {
   /** The state of a request, followed or not. */
   stateOf(key: string, request: LiveRequest): QueryState<Doc>;
-  /** The state of a request as a server has rendered it; `undefined` if it has not. */
-  initialOf(key: string): QueryState<Doc> | undefined;
-  /** Whether there is a result of a request, perhaps an empty one. */
-  hasResult(key: string): boolean;
+  /** The results that are held, by the keys of their requests. */
+  readonly results: ReadonlyMap<string, LiveResult>;
+  /** The results that a server has rendered, if there are any. */
+  readonly initial: InitialResults | undefined;
   /** The shared result of a request. The caller must listen to it at once. */
   acquire(key: string, request: LiveRequest): LiveResult;
   /** The client itself, for the other entries of the package. */
   readonly client: Connected;
+  readonly parts: Part;
   readonly values: ValueMode;
 }
 
@@ -73,13 +75,13 @@ export class Query<T extends object, R = T> {
 
   /** Only these fields, as dotted paths; `_id` is always included. */
   fields<const P extends Path<T>>(...paths: readonly P[]): Query<T, Projected<T, P>> {
-    return new Query(this.#host, { ...this.#request, fields: [...paths] });
+    return this.#with({ fields: [...paths] });
   }
 
   /** Sorts by a path, `1` ascending. A second call breaks ties by another path. The last ties are broken by `_id`. */
   sort(path: Path<T>, direction: 1 | -1 = 1): Query<T, R> {
     const sort = [...(this.#request.sort ?? []), [path, direction] as SortSpec[number] & [string, 1 | -1]];
-    return new Query(this.#host, { ...this.#request, sort });
+    return this.#with({ sort });
   }
 
   /**
@@ -87,7 +89,7 @@ export class Query<T extends object, R = T> {
    * documents that the client has of this one until its own are complete.
    */
   limit(limit: number): Query<T, R> {
-    return new Query(this.#host, { ...this.#request, limit });
+    return this.#with({ limit });
   }
 
   /**
@@ -121,7 +123,11 @@ export class Query<T extends object, R = T> {
   aggregate<Q = { readonly _id: unknown } & Readonly<Record<string, unknown>>>(
     aggregate: AggregateRequest,
   ): Query<T, Q> {
-    return new Query(this.#host, { ...this.#request, aggregate });
+    return this.#with({ aggregate });
+  }
+
+  #with<Q>(part: Partial<LiveRequest>): Query<T, Q> {
+    return new Query(this.#host, { ...this.#request, ...part });
   }
 
   /**
@@ -146,17 +152,12 @@ export class Query<T extends object, R = T> {
    * the query has stopped for another reason. A loop that reads too slowly receives another `snapshot`.
    */
   changes(): AsyncIterableIterator<Change<R>> {
-    // Assigned later, because a query that has stopped already ends the queue while it is being followed.
-    let stop: (() => void) | undefined;
-    const queue = new ChangeQueue<R>(
+    const { changes } = this.#host.parts;
+    if (!changes) throw lacksPart("changes", "changes()");
+    return changes<R>(
       () => this.getState().data,
-      () => stop?.(),
+      (listener) => this.#follow(listener),
     );
-    stop = this.#follow({
-      change: (change) => queue.push(change),
-      stopped: (error) => (error === undefined ? void queue.return() : queue.fail(error)),
-    });
-    return queue;
   }
 
   /**
@@ -164,26 +165,15 @@ export class Query<T extends object, R = T> {
    * @throws {TidewireError} Why the query has stopped.
    */
   snapshot(): Promise<readonly R[]> {
-    return new Promise((resolve, reject) => {
-      let stop: (() => void) | undefined;
-      let isSettled = false;
-      const settle = () => {
-        isSettled = true;
-        stop?.();
-      };
+    let stop: (() => void) | undefined;
+    const result = new Promise<readonly R[]>((resolve, reject) => {
       const state = ({ status, data }: QueryState<R>) => {
-        if (status !== "live") return;
-        resolve(data);
-        settle();
+        if (status === "live") resolve(data);
       };
-      const stopped = (error = clientClosed()) => {
-        reject(error);
-        settle();
-      };
-      stop = this.#follow({ state, stopped });
+      stop = this.#follow({ state, stopped: (error = clientClosed()) => reject(error) });
       state(this.getState());
-      if (isSettled) stop();
     });
+    return result.finally(stop);
   }
 
   #follow(

@@ -11,15 +11,13 @@ export type CloseAction = "back-off" | "token" | "wait" | "stop";
  * Codes of RFC 6455 after which another attempt would fail in the same way, because of a mistake of the client or a
  * bug.
  */
-const HOPELESS: ReadonlySet<number> = new Set([1002, 1003, 1007, 1008, 1009, 1010, 1011]);
+const HOPELESS: readonly number[] = [1002, 1003, 1007, 1008, 1009, 1010, 1011];
 
-/** Decides by the range of a code, so that a client understands codes that are newer than it is. */
-export function actionFor(code: number): CloseAction {
-  if (HOPELESS.has(code) || (code >= 4400 && code < 4500)) return "stop";
-  if (code >= 4100 && code < 4200) return "token";
-  if (code >= 4200 && code < 4300) return "wait";
-  return "back-off";
-}
+/** By the hundreds of a code, so that a client understands codes that are newer than it is. */
+const ACTIONS: Readonly<Record<number, CloseAction>> = { 41: "token", 42: "wait", 44: "stop" };
+
+export const actionFor = (code: number): CloseAction =>
+  HOPELESS.includes(code) ? "stop" : (ACTIONS[Math.floor(code / 100)] ?? "back-off");
 
 /** Used until a `welcome` contains other values. */
 export const FIRST_ADVICE: ReconnectAdvice = { minMs: 250, maxMs: 30_000, factor: 2, stableAfterMs: 5_000 };
@@ -50,29 +48,31 @@ export type NextStep =
 export class Reconnect {
   readonly #random: () => number;
   readonly #options: ReconnectOptions;
+  readonly #attemptsMax: number;
   #advice: ReconnectAdvice;
   #failures = 0;
   #tokenAttempts = 0;
-  #welcomedAtMs: number | undefined;
+  /** `NaN` without a welcomed connection. */
+  #welcomedAtMs = Number.NaN;
   /** The service asked for no attempt before this time, in epoch milliseconds. */
   #notBeforeMs = 0;
   /** When the connection attempts of the last minute began. */
   #attempts: number[] = [];
 
-  constructor(random: () => number = Math.random, options: ReconnectOptions = {}) {
+  constructor(random: () => number, options: ReconnectOptions = {}) {
     this.#random = random;
     this.#options = options;
+    this.#attemptsMax = options.attemptsPerMinute ?? ATTEMPTS_PER_MINUTE;
     this.#advice = { ...FIRST_ADVICE, ...options };
   }
 
   /** A connection attempt begins. */
-  attempted(nowMs: number): void {
-    this.#attempts.push(nowMs);
-    if (this.#attempts.length > this.#attemptsMax) this.#attempts.shift();
+  attempted(nowMs = Date.now()): void {
+    if (this.#attempts.push(nowMs) > this.#attemptsMax) this.#attempts.shift();
   }
 
   /** A connection was welcomed. It must last for a while before the back-off starts over. */
-  welcomed(advice: ReconnectAdvice, nowMs: number): void {
+  welcomed(advice: ReconnectAdvice, nowMs = Date.now()): void {
     this.#advice = { ...advice, ...this.#options };
     this.#welcomedAtMs = nowMs;
     this.#tokenAttempts = 0;
@@ -87,7 +87,7 @@ export class Reconnect {
   }
 
   /** The service has named a time to wait, by `draining` or `retryAfterMs`. */
-  waitAtLeast(waitMs: number, nowMs: number): void {
+  waitAtLeast(waitMs: number, nowMs = Date.now()): void {
     this.#notBeforeMs = nowMs + waitMs;
   }
 
@@ -99,30 +99,25 @@ export class Reconnect {
   /** The next delay of the back-off, for a connection that has ended or a request that is to be repeated. */
   nextDelayMs(): number {
     const { minMs, maxMs, factor } = this.#advice;
-    const delayMs = this.#random() * Math.min(maxMs, minMs * factor ** this.#failures);
-    this.#failures++;
-    return delayMs;
+    return this.#random() * Math.min(maxMs, minMs * factor ** this.#failures++);
   }
 
   /** How long the next connection must wait at least, so that the limit per minute holds. */
-  pauseMs(nowMs: number): number {
-    if (this.#attempts.length < this.#attemptsMax) return 0;
-    return Math.max(0, (this.#attempts[0] ?? 0) + MINUTE_MS - nowMs);
+  pauseMs(nowMs = Date.now()): number {
+    const first = this.#attempts[this.#attempts.length - this.#attemptsMax];
+    return first === undefined ? 0 : Math.max(0, first + MINUTE_MS - nowMs);
   }
 
-  closed(code: number, nowMs: number): NextStep {
-    const lastedMs = this.#welcomedAtMs === undefined ? 0 : nowMs - this.#welcomedAtMs;
-    if (this.#welcomedAtMs !== undefined && lastedMs >= this.#advice.stableAfterMs) this.#failures = 0;
-    this.#welcomedAtMs = undefined;
+  closed(code: number, nowMs = Date.now()): NextStep {
+    if (nowMs - this.#welcomedAtMs >= this.#advice.stableAfterMs) this.#failures = 0;
+    this.#welcomedAtMs = Number.NaN;
     const action = actionFor(code);
-    if (action === "stop") return { action };
-    if (action === "token" && ++this.#tokenAttempts > TOKEN_ATTEMPTS_MAX) return { action: "stop" };
+    const withNewToken = action === "token";
+    if (action === "stop" || (withNewToken && ++this.#tokenAttempts > TOKEN_ATTEMPTS_MAX)) {
+      return { action: "stop" };
+    }
     const waitMs = action === "wait" ? Math.max(0, this.#notBeforeMs - nowMs) : 0;
     const delayMs = Math.max(waitMs + this.nextDelayMs(), this.pauseMs(nowMs));
-    return { action: "connect", delayMs, withNewToken: action === "token" };
-  }
-
-  get #attemptsMax(): number {
-    return this.#options.attemptsPerMinute ?? ATTEMPTS_PER_MINUTE;
+    return { action: "connect", delayMs, withNewToken };
   }
 }

@@ -4,19 +4,42 @@
  * own retry.
  */
 import type { ClientMessage, WelcomeMessage } from "../protocol/messages.ts";
-import { REQUEST_BURST, REQUESTS_PER_SECOND, requestCost, utf8Bytes } from "../protocol/request-limits.ts";
+import {
+  EARLY_LARGEST_MESSAGES,
+  EARLY_MESSAGES,
+  MESSAGE_BYTES,
+  REQUEST_BURST,
+  REQUESTS_PER_SECOND,
+  requestCost,
+  utf8Bytes,
+} from "../protocol/request-limits.ts";
 
 /** Half of what the service allows, because the queue does not count other messages, and clocks differ. */
 const SHARE = 0.5;
 /** The most that the type, id, cursor and ticket of a `subscribe` take besides its request, in bytes. */
 const ENVELOPE_BYTES = 2_500;
 
-/** How much may be sent before `welcome` has arrived. */
+/**
+ * [3.1] How much may be sent before `welcome` has arrived. Early messages save a round trip at every page load; too many make
+ * the service close the connection.
+ */
 export interface Room {
   readonly messages: number;
   /** The size of these messages together. */
   readonly bytes: number;
 }
+
+/** The room that every service has by default. */
+export const DEFAULT_ROOM: Room = { messages: EARLY_MESSAGES, bytes: EARLY_LARGEST_MESSAGES * MESSAGE_BYTES };
+export const NO_ROOM: Room = { messages: 0, bytes: 0 };
+
+/** The room of a known service. An older service accepts no early messages, and has no limit for them. */
+export const roomOf = ({ limits }: WelcomeMessage): Room => ({
+  messages: Math.min(limits["earlyMessages"] ?? 0, Math.floor(burstOf(limits))),
+  bytes: EARLY_LARGEST_MESSAGES * (limits["messageBytes"] ?? 0),
+});
+
+const burstOf = (limits: WelcomeMessage["limits"]) => (limits["requestBurst"] ?? REQUEST_BURST) * SHARE;
 
 interface Request {
   /** The size of the message without its envelope. */
@@ -29,15 +52,13 @@ interface Request {
 export class RequestQueue {
   readonly #send: (message: ClientMessage) => void;
   #isReady = false;
-  #burst = REQUEST_BURST * SHARE;
+  #burst = burstOf({});
   #perSecond = REQUESTS_PER_SECOND * SHARE;
-  /** The cost that may be sent now. It is below zero after a request that cost more than was left. */
-  #allowance = this.#burst;
+  /** The cost of the messages that were sent, less what time has paid for. At most the burst may be owed before a request. */
+  #owed = 0;
   #countedAtMs = 0;
-  /** [3.1] The room that is left for early messages; `undefined` while none may be sent. */
+  /** The room that is left for early messages; `undefined` while none may be sent. */
   #early: Room | undefined;
-  /** The cost of the early messages that were sent. The service charges them after `welcome`. */
-  #earlyCost = 0;
   #queue: Request[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -50,9 +71,9 @@ export class RequestQueue {
     return this.#isReady || this.#early !== undefined;
   }
 
-  /** Whether messages were sent before the welcome. */
+  /** Before the welcome: whether messages were sent. The service charges them after it, all at once. */
   get wasEarly(): boolean {
-    return this.#earlyCost > 0;
+    return this.#owed > 0;
   }
 
   /** [3.1] `hello` was sent. Requests that fit into the room follow at once, the rest when the connection is ready. */
@@ -61,10 +82,9 @@ export class RequestQueue {
   }
 
   /** Takes the limits of this service. */
-  welcome({ limits }: WelcomeMessage, nowMs: number): void {
-    this.#burst = (limits["requestBurst"] ?? REQUEST_BURST) * SHARE;
+  welcome({ limits }: WelcomeMessage, nowMs = Date.now()): void {
+    this.#burst = burstOf(limits);
     this.#perSecond = (limits["requestsPerSecond"] ?? REQUESTS_PER_SECOND) * SHARE;
-    this.#allowance = this.#burst - this.#earlyCost;
     this.#countedAtMs = nowMs;
   }
 
@@ -72,7 +92,7 @@ export class RequestQueue {
   ready(): void {
     this.#isReady = true;
     this.#early = undefined;
-    if (this.#timer === undefined) this.#pump();
+    this.#pump();
   }
 
   /**
@@ -82,8 +102,7 @@ export class RequestQueue {
    */
   add(make: () => ClientMessage | undefined, text: string): void {
     this.#queue.push({ bytes: utf8Bytes(text), make });
-    if (this.#early !== undefined) this.#pumpEarly();
-    else if (this.#isReady && this.#timer === undefined) this.#pump();
+    this.#pump();
   }
 
   end(): void {
@@ -93,43 +112,39 @@ export class RequestQueue {
     this.#queue = [];
   }
 
-  #pumpEarly(): void {
-    for (const next of [...this.#queue]) {
-      const size = next.bytes + ENVELOPE_BYTES;
-      const room = this.#early;
-      if (room === undefined || room.messages < 1 || room.bytes < size) return;
-      // The service charges all of them at once, after `welcome`.
-      if (this.wasEarly && this.#earlyCost + requestCost(next.bytes) > this.#burst) return;
-      this.#queue.shift();
-      const message = next.make();
-      if (message === undefined) continue;
-      this.#early = { messages: room.messages - 1, bytes: room.bytes - size };
-      this.#earlyCost += costOf(message);
-      this.#send(message);
-    }
-  }
-
   #pump(): void {
-    this.#timer = undefined;
-    const nowMs = Date.now();
-    const earned = ((nowMs - this.#countedAtMs) * this.#perSecond) / 1_000;
-    this.#allowance = Math.min(this.#burst, this.#allowance + earned);
-    this.#countedAtMs = nowMs;
+    if (this.#isReady) this.#earn();
     for (;;) {
       const [next] = this.#queue;
-      if (next === undefined) return;
+      if (!next || !this.isOpen) return;
+      const room = this.#early;
+      const size = next.bytes + ENVELOPE_BYTES;
+      if (room && (room.messages < 1 || room.bytes < size)) return;
       // A request that costs more than the burst waits for all of it, and the ones after it wait longer.
-      const missing = Math.min(requestCost(next.bytes), this.#burst) - this.#allowance;
+      const missing = this.#owed + Math.min(requestCost(next.bytes), this.#burst) - this.#burst;
       if (missing > 0) {
-        this.#timer = setTimeout(() => this.#pump(), Math.max(1, (missing * 1_000) / this.#perSecond));
+        if (!room) this.#pumpAfter((missing * 1_000) / this.#perSecond);
         return;
       }
       this.#queue.shift();
       const message = next.make();
-      if (message === undefined) continue;
-      this.#allowance -= costOf(message);
+      if (!message) continue;
+      if (room) this.#early = { messages: room.messages - 1, bytes: room.bytes - size };
+      this.#owed += costOf(message);
       this.#send(message);
     }
+  }
+
+  /** Time pays. */
+  #earn(): void {
+    const nowMs = Date.now();
+    this.#owed = Math.max(0, this.#owed - ((nowMs - this.#countedAtMs) * this.#perSecond) / 1_000);
+    this.#countedAtMs = nowMs;
+  }
+
+  #pumpAfter(delayMs: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#pump(), Math.max(1, delayMs));
   }
 }
 

@@ -33,9 +33,9 @@ export class ResultSet {
 
   /** The same array until something changes. */
   get list(): readonly Doc[] {
-    if (this.#list === undefined) {
+    if (!this.#list) {
       const list: Doc[] = [];
-      for (let at = this.#ends.next; at.doc !== undefined; at = at.next) list.push(at.doc);
+      for (let at = this.#ends.next; at.doc; at = at.next) list.push(at.doc);
       this.#list = list;
     }
     return this.#list;
@@ -62,7 +62,7 @@ export class ResultSet {
     place.doc = doc;
     this.#places.set(key, place);
     this.#list = undefined;
-    if (known !== undefined && (before === undefined || !this.#sorted)) return;
+    if (known && (before === undefined || !this.#sorted)) return;
     // An unknown document counts as the end.
     const next = (this.#sorted && before !== null && this.#places.get(keyOf(before))) || this.#ends;
     if (next === place) return;
@@ -74,7 +74,7 @@ export class ResultSet {
   remove(id: unknown): Doc | undefined {
     const key = keyOf(id);
     const place = this.#places.get(key);
-    if (place === undefined) return undefined;
+    if (!place) return undefined;
     this.#places.delete(key);
     this.#list = undefined;
     link(place.previous, place.next);

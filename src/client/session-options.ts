@@ -1,10 +1,13 @@
 import type { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
-import type { LiveResult } from "./live-result.ts";
+import type { Fences } from "./fences.ts";
+import type { Persistence } from "./persistence.ts";
 import type { ReconnectOptions } from "./reconnect.ts";
 import type { TokenProvider } from "./tokens.ts";
 import type { Trace } from "./trace.ts";
 import type { TransportKind, WebSocketConstructor } from "./transport.ts";
+import type { TransportChoice } from "./transport-choice.ts";
+import type { Warnings } from "./warnings.ts";
 
 /** The state of the connection of a client. */
 export interface ConnectionState {
@@ -19,24 +22,19 @@ export interface ConnectionState {
 /** The parts and settings of a session, with all defaults filled in. */
 export interface SessionOptions {
   readonly url: string;
-  readonly token: TokenProvider | undefined;
+  /** `false`: connects only after `connect()`. */
+  readonly autoConnect?: boolean | undefined;
+  readonly token?: TokenProvider | undefined;
   readonly values: ValueMode;
-  /** In the order in which they are tried. */
-  readonly transports: readonly TransportKind[];
   readonly WebSocket: WebSocketConstructor | undefined;
-  readonly fetch: typeof fetch;
-  readonly reconnect: ReconnectOptions;
+  /** `undefined`: only WebSockets. */
+  readonly choice: TransportChoice | undefined;
+  readonly fences: Fences | undefined;
+  readonly reconnect?: ReconnectOptions | undefined;
   readonly connectTimeoutMs: number;
   readonly silenceMs: number;
-  /** After this time on another transport, the first one is tried again, in milliseconds. */
-  readonly upgradeAfterMs: number;
   readonly random: () => number;
   readonly trace: Trace | undefined;
-  readonly onState: (state: ConnectionState) => void;
-  /** The connection has ended with this error, and the client resumes by itself. */
-  readonly onRecovering: (error: TidewireError) => void;
-  /** The kept copy of the result is void. */
-  readonly onEnded: (result: LiveResult) => void;
-  /** The page is about to be frozen or closed. */
-  readonly onHidden: () => void;
+  readonly persistence: Persistence | undefined;
+  readonly warnings: Warnings | undefined;
 }

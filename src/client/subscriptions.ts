@@ -10,9 +10,9 @@ import type {
   UnsubscribedMessage,
   UnsubscribedReason,
 } from "../protocol/messages.ts";
-import type { Companion } from "./companion.ts";
 import type { Link } from "./link.ts";
 import type { LiveResult } from "./live-result.ts";
+import type { StatusEvent } from "./status.ts";
 import { toError } from "./to-error.ts";
 import { View } from "./view.ts";
 
@@ -25,77 +25,42 @@ const ASK_AGAIN_MAX_MS = 30_000;
 /** The messages that answer or end a subscription, or report an error. */
 export type Answer = SubscribedMessage | UnsubscribedMessage | ErrorMessage;
 
-/** Events of subscriptions, for the session. */
-export interface SubscriptionsEvents {
-  /** The subscription is to be requested again, after a while. */
-  askLater(link: Link, result: LiveResult, delayMs: number): void;
-  /** It has ended permanently, and its kept copy is void. */
-  ended(result: LiveResult): void;
-  /** A message of the connection makes no sense. */
-  broken(link: Link): void;
-}
-
 /** The subscriptions of a client, and the answers of the service (docs/protocol.md, section 3.3). */
 export class Subscriptions {
   readonly results = new Map<string, LiveResult>();
-  readonly #events: SubscriptionsEvents;
   readonly #random: () => number;
-  /** Results whose kept copies were read. A request before that would fetch everything again. */
-  readonly #ready = new WeakSet<LiveResult>();
-  /** Results that were requested on a connection, in the order of the messages. */
-  readonly #sent = new WeakMap<Link, Set<LiveResult>>();
+  readonly #onEnded: (result: LiveResult) => void;
 
-  #companion: Companion | undefined;
-
-  constructor(events: SubscriptionsEvents, random: () => number) {
-    this.#events = events;
+  /** @param onEnded A subscription has ended, and its kept copy is void. */
+  constructor(random: () => number, onEnded: (result: LiveResult) => void) {
     this.#random = random;
+    this.#onEnded = onEnded;
   }
 
-  /** Another user of the connection, which asks and receives along with the subscriptions. */
-  get companion(): Companion | undefined {
-    return this.#companion;
+  /** A copy, so that a listener may add or remove results. */
+  get list(): LiveResult[] {
+    return [...this.results.values()];
   }
 
-  attach(companion: Companion): void {
-    this.#companion = companion;
-  }
-
-  /** Whether anything needs the connection. */
-  get areNeeded(): boolean {
-    return this.results.size > 0 || this.#companion?.isNeeded === true;
-  }
-
-  /** The kept copy of a result was read. */
-  ready(result: LiveResult): void {
-    this.#ready.add(result);
-  }
-
-  /** Requests a result, resuming from its current state. */
+  /** Requests a result, resuming from its current state. A result whose kept copy is still being read waits. */
   ask(link: Link, result: LiveResult): void {
-    if (!this.#ready.has(result)) return;
+    if (!result.asking.isReady) return;
+    const { id, request } = result;
     link.asked.add(result);
     // The message is made when the rate limit admits it, with the cursor of that moment, because changes arrive until
     // then.
     const make = (): SubscribeMessage | undefined => {
       if (!link.asked.has(result)) return undefined;
       // Another query resumes the view that both share. A second resumption would bring every missed change twice.
-      const resumePoint = this.#isResumed(link, result) ? undefined : result.resumePoint;
-      if (resumePoint !== undefined) result.view.resuming();
-      return { ...result.request, type: "subscribe", id: result.id, ...resumePoint };
+      const isResumed = [...link.sent].some(
+        (other) => other !== result && other.view === result.view && this.results.has(other.id),
+      );
+      link.sent.add(result);
+      const resumePoint = isResumed ? undefined : result.resumePoint;
+      if (resumePoint) result.view.resuming();
+      return { ...request, type: "subscribe", id, ...resumePoint };
     };
-    link.requests.add(make, JSON.stringify(result.request));
-  }
-
-  /** Whether another result with the same view was requested on this connection. Notes the request of this one. */
-  #isResumed(link: Link, result: LiveResult): boolean {
-    const sent = this.#sent.get(link) ?? new Set();
-    this.#sent.set(link, sent);
-    const isResumed = [...sent].some(
-      (other) => other !== result && other.view === result.view && this.results.has(other.id),
-    );
-    sent.add(result);
-    return isResumed;
+    link.requests.add(make, JSON.stringify(request));
   }
 
   /** Requests every result that was not requested on this connection yet. */
@@ -103,7 +68,6 @@ export class Subscriptions {
     for (const result of this.list) {
       if (!link.asked.has(result) && !link.serves.has(result)) this.ask(link, result);
     }
-    this.#companion?.ask(link);
   }
 
   /** The old connection broke before the new one had answered every request. */
@@ -115,21 +79,16 @@ export class Subscriptions {
     }
   }
 
-  /** A copy, so that a listener may add or remove results. */
-  get list(): LiveResult[] {
-    return [...this.results.values()];
-  }
-
   /** Reports an error to all of them. Another attempt follows. */
   note(error: TidewireError): void {
     for (const result of this.list) result.note(error);
   }
 
-  /** The only connection has ended, and another attempt follows. */
-  disconnected(error: TidewireError): void {
+  /** Something has happened to all of them, perhaps because of an error. */
+  advance(event: StatusEvent, error?: TidewireError): void {
     for (const result of this.list) {
-      result.advance("lost");
-      result.note(error);
+      result.advance(event);
+      if (error) result.note(error);
     }
   }
 
@@ -139,85 +98,81 @@ export class Subscriptions {
   }
 
   remove(result: LiveResult, links: readonly Link[]): void {
+    const { id } = result;
     result.end();
-    if (!this.results.delete(result.id)) return;
+    if (!this.results.delete(id)) return;
     for (const link of links) {
-      link.asked.delete(result);
-      link.serves.delete(result);
-      link.send({ type: "unsubscribe", id: result.id });
+      link.drop(result);
+      link.send({ type: "unsubscribe", id });
       link.prune();
     }
   }
 
-  /** Whether a connection delivers for the subscription with this id. */
-  isServed(id: string | undefined, link: Link | undefined): boolean {
-    const result = id === undefined ? undefined : this.results.get(id);
-    return result !== undefined && link?.serves.has(result) === true;
+  /**
+   * Handles the answer to a request for this result, or its end.
+   * @param scope The subscription of the message, if each subscription has its own stream.
+   * @param others Connections that delivered for it before, and whose messages no longer count.
+   * @returns `false` if the answer makes no sense.
+   */
+  answered(
+    link: Link,
+    result: LiveResult,
+    message: Answer,
+    scope: string | undefined,
+    others: readonly Link[],
+  ): boolean {
+    let isValid = true;
+    if (message.type === "subscribed") isValid = this.#subscribed(link, result, message, scope, others);
+    else if (message.type === "error") this.#refused(link, result, message);
+    else this.#end(result, endError(message.reason, result.ownError));
+    link.prune();
+    return isValid;
   }
 
-  /**
-   * Handles `subscribed`.
-   * @param others Connections that delivered for it before, and whose messages no longer count.
-   */
-  subscribed(
+  #subscribed(
     link: Link,
+    result: LiveResult,
     message: SubscribedMessage,
     scope: string | undefined,
     others: readonly Link[],
-  ): void {
-    const result = this.results.get(message.id);
-    if (result === undefined) return;
+  ): boolean {
     link.asked.delete(result);
     link.serves.add(result);
     const key = scope ?? String(message.query);
-    const before = result.view;
     // Resumed on the connection that already delivers this view, so the view stays attached.
-    const goesOn = message.start === "resumed" && link.views.get(key) === before;
-    if (!goesOn && !this.#start(link, result, message, key, scope)) {
-      this.#events.broken(link);
-      return;
-    }
+    const goesOn = message.start === "resumed" && link.views.get(key) === result.view;
+    if (!goesOn && !start(link, result, message, key, scope ?? String(message.from))) return false;
     result.renewed(message.ticket);
     for (const other of others) {
       other.forget(result.view);
       other.prune();
     }
-    link.prune();
-    if (goesOn && result.state.status === "live") return;
+    if (goesOn && result.state.status === "live") return true;
     result.advance("subscribed");
     if (result.view.isCurrent) result.advance("caught-up");
+    return true;
   }
 
-  error(link: Link, message: ErrorMessage): void {
-    const result = message.id === undefined ? undefined : this.results.get(message.id);
-    if (result === undefined) return;
+  #refused(link: Link, result: LiveResult, message: ErrorMessage): void {
     // Requested twice, because an answer was given up too early. The first request counts.
     if (message.code === "duplicate-id") return;
+    const error = toError(message);
     const isAnswer = link.asked.delete(result);
     if (isAnswer) result.view.resumeFailed();
-    const error = toError(message);
-    if (!isAnswer && error.details["limit"] === "aggregateGroups") {
-      // An aggregate has grown beyond its limit. Nothing more follows.
+    // Nothing more follows after a refusal, and after an aggregate has grown beyond its limit.
+    if (isAnswer ? message.retry === "never" : error.details["limit"] === "aggregateGroups") {
       this.#end(result, error);
-    } else if (!isAnswer) {
-      // The next message shows whether the subscription continues.
-      result.note(error, true);
-    } else if (message.retry === "never") {
-      this.#end(result, error);
-    } else {
+    } else if (isAnswer) {
       result.advance("refused");
       result.note(error);
-      const mostMs = Math.min(ASK_AGAIN_MAX_MS, ASK_AGAIN_MS * 2 ** result.countRefusal());
-      this.#events.askLater(link, result, (message.retryAfterMs ?? 0) + this.#random() * mostMs);
+      const mostMs = Math.min(ASK_AGAIN_MAX_MS, ASK_AGAIN_MS * 2 ** result.asking.refusals++);
+      link.later((message.retryAfterMs ?? 0) + this.#random() * mostMs, () => {
+        if (this.results.has(result.id)) this.ask(link, result);
+      });
+    } else {
+      // The next message shows whether the subscription continues.
+      result.note(error, true);
     }
-    link.prune();
-  }
-
-  unsubscribed(link: Link, { id, reason }: UnsubscribedMessage): void {
-    const result = this.results.get(id);
-    if (result === undefined) return;
-    this.#end(result, endError(reason, result.ownError));
-    link.prune();
   }
 
   /** A connection has ended before it had answered every request. */
@@ -226,65 +181,71 @@ export class Subscriptions {
       if (!others.some((other) => other.asked.has(result))) result.view.resumeFailed();
     }
     link.asked.clear();
-    this.#companion?.lost();
+  }
+
+  /** Stops a query with the whole client. It stays requested, because `connect` starts it again. */
+  stop(result: LiveResult, error: TidewireError | undefined): void {
+    result.stop(error);
+    // The kept copy must not appear after the next page load.
+    if (error?.code === "forbidden") this.#onEnded(result);
   }
 
   #end(result: LiveResult, error: TidewireError): void {
     this.results.delete(result.id);
     result.end();
     result.stop(error);
-    this.#events.ended(result);
+    this.#onEnded(result);
   }
+}
 
-  /**
-   * Starts the result as the answer says.
-   * @returns `false` if the answer makes no sense.
-   */
-  #start(
-    link: Link,
-    result: LiveResult,
-    { start, from, cursor, reason }: SubscribedMessage,
-    key: string,
-    scope: string | undefined,
-  ): boolean {
-    const { request, view: held } = result;
-    const wantsSnapshot = request.snapshot !== false;
-    const fork = (view: View) => new View(request.sort !== undefined, wantsSnapshot, view);
-    const present = link.views.get(key);
-    const attach = (view: View) => {
-      link.views.set(key, view);
-      result.show(view);
-      return view;
-    };
-    switch (start) {
-      case "snapshot":
-      case "reset":
-        attach(present ?? fork(held)).startOver(wantsSnapshot, reason, cursor);
-        return true;
-      case "live":
-        attach(present ?? fork(held)).begin(cursor);
-        return true;
-      case "resumed":
-        attach([...link.views.values()].includes(held) ? fork(held) : held).resumed();
-        return true;
-      case "moved": {
-        const base = link.views.get(scope ?? String(from)) ?? held;
-        const isOthers = [...base.watchers].some((watcher) => watcher !== result);
-        if (!isOthers) link.forget(base);
-        attach(isOthers ? fork(base) : base).rightsMoved();
-        return true;
-      }
-      case "shared":
-        if (present === undefined) return false;
-        if (present !== held) {
-          attach(present);
-          // Another query has followed this view until now, so the listeners of this one have received nothing of it.
-          const { cursor, list } = present;
-          if (cursor !== undefined) result.changed({ type: "snapshot", docs: list });
-        }
-        return true;
+/**
+ * Starts a result as the answer says.
+ * @param key The key of its view on the connection.
+ * @param from The key of the view whose documents it continues, if it has `moved`.
+ * @returns `false` if the answer makes no sense.
+ */
+function start(
+  link: Link,
+  result: LiveResult,
+  { start, cursor, reason }: SubscribedMessage,
+  key: string,
+  from: string,
+): boolean {
+  const { request, view: held } = result;
+  const wantsSnapshot = request.snapshot !== false;
+  const fork = (view: View) => new View(request.sort !== undefined, wantsSnapshot, view);
+  const present = link.views.get(key);
+  const attach = (view: View) => {
+    link.views.set(key, view);
+    result.show(view);
+    return view;
+  };
+  switch (start) {
+    case "snapshot":
+    case "reset":
+      attach(present ?? fork(held)).startOver(wantsSnapshot, reason, cursor);
+      break;
+    case "live":
+      attach(present ?? fork(held)).begin(cursor);
+      break;
+    case "resumed":
+      attach([...link.views.values()].includes(held) ? fork(held) : held).resumed();
+      break;
+    case "moved": {
+      const base = link.views.get(from) ?? held;
+      const isOthers = [...base.watchers].some((watcher) => watcher !== result);
+      if (!isOthers) link.forget(base);
+      attach(isOthers ? fork(base) : base).rightsMoved();
+      break;
     }
+    case "shared":
+      if (!present) return false;
+      if (present === held) break;
+      attach(present);
+      // Another query has followed this view until now, so the listeners of this one have received nothing of it.
+      if (present.cursor !== undefined) result.changed({ type: "snapshot", docs: present.list });
   }
+  return true;
 }
 
 /** The reasons after which the documents stay visible. A reason that this version does not know may be a missing right. */
@@ -300,19 +261,6 @@ const KEEPING_REASONS: readonly string[] = [
  */
 function endError(reason: string, own: TidewireError | undefined): TidewireError {
   const code = KEEPING_REASONS.includes(reason) ? "unknown-collection" : "forbidden";
-  if (own !== undefined && (code !== "forbidden" || own.code === code)) return own;
+  if (own && (code !== "forbidden" || own.code === code)) return own;
   return new TidewireError(code, `the service ended it: ${reason}`, { reason }, { cause: own });
-}
-
-/**
- * Stops a query with the whole client. It stays requested, because `connect` starts it again.
- * @param onForbidden Removes the kept copy, which must not appear after the next page load.
- */
-export function stopResult(
-  result: LiveResult,
-  error: TidewireError | undefined,
-  onForbidden: (result: LiveResult) => void,
-): void {
-  result.stop(error);
-  if (error?.code === "forbidden") onForbidden(result);
 }

@@ -1,12 +1,10 @@
-import { type ErrorCode, TidewireError } from "../protocol/errors.ts";
+import { TidewireError } from "../protocol/errors.ts";
 import type { ErrorMessage } from "../protocol/messages.ts";
+import { actionFor } from "./reconnect.ts";
 
 /** Converts an error of the service for the application. */
 export function toError({ code, message, details, retry, retryAfterMs }: ErrorMessage): TidewireError {
-  return new TidewireError(code, message, details, {
-    retry,
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-  });
+  return new TidewireError(code, message, details, { retry, retryAfterMs });
 }
 
 /** The application has closed the client, so that requests cannot be answered. */
@@ -16,14 +14,10 @@ export const clientClosed = () =>
   });
 
 /** The error for a connection that ended without a message of the service. */
-export function endError(code: number, reason: string, cause: unknown): TidewireError {
-  const message = reason === "" ? `the connection ended (${code})` : reason;
-  return new TidewireError(codeOf(code), message, { code }, { cause });
-}
-
-function codeOf(closeCode: number): ErrorCode {
+export function endError(closeCode: number, reason: string, cause: unknown): TidewireError {
+  const isAuth = actionFor(closeCode) === "token" || closeCode === 4401;
   // The code hides the documents, even if the message before it was lost.
-  if (closeCode === 4403) return "forbidden";
-  const isAuth = (closeCode >= 4100 && closeCode < 4200) || closeCode === 4401;
-  return isAuth ? "unauthenticated" : "unavailable";
+  const code = closeCode === 4403 ? "forbidden" : isAuth ? "unauthenticated" : "unavailable";
+  const message = reason || `the connection ended (${closeCode})`;
+  return new TidewireError(code, message, { code: closeCode }, { cause });
 }

@@ -28,11 +28,15 @@ export interface Target {
   readonly token: string | undefined;
   readonly values: ValueMode;
   readonly WebSocket: WebSocketConstructor | undefined;
-  readonly fetch: typeof fetch;
   /** How long making a connection may take, in milliseconds. */
   readonly connectTimeoutMs: number;
   /** How much longer than a heartbeat the service may be silent, in milliseconds. */
   readonly silenceMs: number;
+}
+
+/** The same, for transports over HTTP. */
+export interface HttpTarget extends Target {
+  readonly fetch: typeof fetch;
 }
 
 /** The events of a transport. None follows `closed`, which happens once, or `end`. */

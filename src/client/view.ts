@@ -48,27 +48,23 @@ export class View {
   /** Changes that the service is about to repeat, and the cursor from which it continues. */
   #repeats: ChangeMessage[] = [];
   #repeatsFrom: string | undefined;
-  #isCurrent = false;
+  /** Whether all data of the start has arrived. */
+  isCurrent = false;
 
   constructor(sorted: boolean, wantsSnapshot: boolean, from?: View) {
     this.#sorted = sorted;
     this.#wantsSnapshot = wantsSnapshot;
     this.#set = new ResultSet(sorted, from === undefined ? undefined : from.#set);
-    this.#cursor = from === undefined ? undefined : from.cursor;
+    this.#cursor = from?.cursor;
   }
 
   get list(): readonly Doc[] {
     return this.#set.list;
   }
 
-  /** Whether all data of the start has arrived. */
-  get isCurrent(): boolean {
-    return this.#isCurrent;
-  }
-
   /** The cursor to resume from; `undefined` while a snapshot is arriving, whose cursor is valid only at its end. */
   get cursor(): string | undefined {
-    return this.#staging === undefined ? this.#cursor : undefined;
+    return this.#staging ? undefined : this.#cursor;
   }
 
   /** Takes the documents that were kept from an earlier page load. */
@@ -93,20 +89,20 @@ export class View {
     this.#repeats = this.#tail;
     this.#repeatsFrom = this.#resumesAt;
     this.resumeFailed();
-    this.#isCurrent = false;
+    this.isCurrent = false;
   }
 
   /** The documents continue as those of another live query. The difference follows. */
   rightsMoved(): void {
     this.#forget();
-    this.#isCurrent = false;
+    this.isCurrent = false;
   }
 
   /** Changes follow from here on. */
-  begin(cursor: string): void {
+  begin(cursor: string | undefined): void {
     this.#forget();
     this.#cursor = cursor;
-    this.#isCurrent = true;
+    this.isCurrent = true;
   }
 
   /**
@@ -114,18 +110,14 @@ export class View {
    * @param cursor Where the changes begin if there is no snapshot.
    */
   startOver(wantsSnapshot: boolean, reason: Reason, cursor?: string): void {
-    this.#forget();
+    this.begin(wantsSnapshot ? undefined : cursor);
     this.#wantsSnapshot = wantsSnapshot;
     this.#reason = reason;
-    this.#cursor = undefined;
-    this.#staging = undefined;
-    this.#isCurrent = !wantsSnapshot;
-    if (wantsSnapshot) {
-      this.#staging = new ResultSet(this.#sorted);
-      return;
-    }
-    this.#cursor = cursor;
-    this.#set = new ResultSet(this.#sorted);
+    this.isCurrent = !wantsSnapshot;
+    const empty = new ResultSet(this.#sorted);
+    this.#staging = wantsSnapshot ? empty : undefined;
+    if (wantsSnapshot) return;
+    this.#set = empty;
     this.#announceSnapshot();
   }
 
@@ -143,37 +135,34 @@ export class View {
 
   change(message: ChangeMessage): void {
     if (this.#isRepeat(message)) return;
-    if (message.cursor !== this.#cursor && this.#resumesAt === undefined) this.#tail = [];
+    if (message.cursor !== this.#cursor && !this.#resumesAt) this.#tail = [];
     this.#tail.push(message);
-    if (this.#staging === undefined) this.#cursor = message.cursor;
     const change = applyTo(this.#staging ?? this.#set, message, this.#wantsSnapshot);
-    if (this.#staging !== undefined) return;
-    for (const watcher of this.watchers) {
-      if (change !== undefined) watcher.changed(change);
-      watcher.moved();
-    }
+    if (this.#staging) return;
+    this.#cursor = message.cursor;
+    this.#announce(change);
   }
 
   reset({ reason, ticket }: ResetMessage): void {
     this.startOver(this.#wantsSnapshot, reason);
     for (const watcher of this.watchers) {
       watcher.renewed(ticket);
-      watcher.advance(this.#isCurrent ? "caught-up" : "reset");
+      watcher.advance(this.isCurrent ? "caught-up" : "reset");
     }
   }
 
   /** Everything up to this cursor has arrived. */
   watermark(cursor: string): void {
-    if (this.#staging !== undefined) return;
-    if (this.#resumesAt === undefined) this.#tail = [];
+    if (this.#staging) return;
+    if (!this.#resumesAt) this.#tail = [];
     this.#repeats = [];
     this.#cursor = cursor;
     this.#caughtUp();
-    for (const watcher of this.watchers) watcher.moved();
+    this.#announce();
   }
 
   #caughtUp(): void {
-    this.#isCurrent = true;
+    this.isCurrent = true;
     for (const watcher of this.watchers) watcher.advance("caught-up");
   }
 
@@ -186,8 +175,13 @@ export class View {
   #announceSnapshot(): void {
     const change: Change<Doc> = { type: "snapshot", docs: this.list, reason: this.#reason };
     this.#reason = undefined;
+    this.#announce(change);
+  }
+
+  /** Documents or cursor have changed. */
+  #announce(change?: Change<Doc>): void {
     for (const watcher of this.watchers) {
-      watcher.changed(change);
+      if (change) watcher.changed(change);
       watcher.moved();
     }
   }
@@ -197,21 +191,19 @@ export class View {
    * that an older connection delivered in the meantime. The order is the same on every node.
    */
   #isRepeat(message: ChangeMessage): boolean {
-    while (this.#repeats.length > 0) {
-      const first = this.#repeats[0];
-      if (first === undefined) break;
-      this.#repeats.shift();
+    for (;;) {
+      const first = this.#repeats.shift();
+      if (!first) return false;
       if (isSame(first, message)) return true;
       // A change with exactly the cursor of the resumption is repeated only from within a transaction.
       if (first.cursor !== this.#repeatsFrom) this.#repeats = [];
     }
-    return false;
   }
 
   /** Returns the existing object if the document has not changed, so that a page need not redraw it. */
   #known(doc: Doc): Doc {
     const held = this.#set.get(doc["_id"]);
-    return held !== undefined && JSON.stringify(held) === JSON.stringify(doc) ? held : doc;
+    return held && JSON.stringify(held) === JSON.stringify(doc) ? held : doc;
   }
 }
 
@@ -230,15 +222,15 @@ function applyTo(set: ResultSet, message: ChangeMessage, isWhole: boolean): Chan
   if (message.type === "removed") {
     const { _id } = message;
     const doc = set.remove(_id);
-    return doc === undefined && isWhole ? undefined : { type: "removed", _id, doc, cause, cursor };
+    return !doc && isWhole ? undefined : { type: "removed", _id, doc, cause, cursor };
   }
   const { before } = message;
   const given: Pick<ChangedMessage, "doc" | "_id" | "set" | "unset"> = message;
-  const id = given.doc === undefined ? given._id : given.doc["_id"];
+  const id = given.doc ? given.doc["_id"] : given._id;
   const previous = set.get(id);
   const doc = given.doc ?? withDelta(previous ?? { _id: id }, given.set, given.unset);
   set.put(doc, before);
-  const rest = { doc, cause, cursor, ...(before === undefined ? {} : { before }) };
-  const isAdded = isWhole ? previous === undefined : message.type === "added";
+  const rest = { doc, cause, cursor, ...(before !== undefined && { before }) };
+  const isAdded = isWhole ? !previous : message.type === "added";
   return isAdded ? { type: "added", ...rest } : { type: "changed", previous, ...rest };
 }

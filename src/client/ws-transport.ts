@@ -23,7 +23,8 @@ export class WsTransport implements Transport {
   #isWelcome = false;
   #failure = "";
 
-  constructor(WebSocket: WebSocketConstructor, target: Target, events: TransportEvents) {
+  constructor(target: Target, events: TransportEvents) {
+    const WebSocket = target.WebSocket as WebSocketConstructor; // `checkOptions` permits this transport only with one
     this.#target = target;
     this.#events = events;
     this.#patienceMs = target.connectTimeoutMs;
@@ -32,7 +33,7 @@ export class WsTransport implements Transport {
     this.#watchdog = new Watchdog(this.#patienceMs, () => this.#close(BROKEN, "nothing heard"));
     socket.onopen = () => {
       const { token, values } = target;
-      this.send({ type: "hello", values, client: CLIENT, ...(token === undefined ? {} : { token }) });
+      this.send({ type: "hello", values, client: CLIENT, ...(token !== undefined && { token }) });
       events.opened();
     };
     // Outside of browsers the event contains the reason, for example the HTTP status. `onclose` follows.

@@ -29,7 +29,7 @@ export type ErrorCode = keyof typeof ERROR_CODES;
 export interface ErrorExtras {
   /** Overrides the advice of the code, if this case is different. */
   readonly retry?: Retry;
-  readonly retryAfterMs?: number;
+  readonly retryAfterMs?: number | undefined;
   readonly cause?: unknown;
 }
 

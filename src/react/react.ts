@@ -12,7 +12,7 @@ import {
   useSyncExternalStore,
 } from "react";
 import type { Client, ConnectionState, Query, QueryState, Untyped } from "../client/client.ts";
-import { hostOf } from "../client/internals.ts";
+import { hasResult, initialOf } from "../client/internals.ts";
 import { UNUSED } from "../client/live-result.ts";
 
 /** A client of any schema. */
@@ -41,7 +41,7 @@ export function useTidewire<S extends object = Untyped>(): Client<S> {
  * the server has read, or else as it looks before the first answer.
  */
 const serverState = <T extends object, R>(query: Query<T, R> | null | undefined) =>
-  ((query && hostOf(query).initialOf(query.key)) ?? UNUSED) as QueryState<R>; // the application declares the type of its documents
+  ((query && initialOf(query)) ?? UNUSED) as QueryState<R>; // the application declares the type of its documents
 const nothing = () => {};
 
 /**
@@ -138,9 +138,9 @@ export function useLiveQuerySuspense<T extends object, R>(query: Query<T, R>): Q
   const state = useLiveQuery(query);
   if (state.status === "stopped" && state.error !== undefined) throw state.error;
   // Documents that the client held already, for example those of a smaller window, are shown at once.
-  const hasResult = state.status === "live" || state.data.length > 0 || hostOf(query).hasResult(query.key);
-  if (!hasResult && !("document" in globalThis))
+  const isHeld = state.status === "live" || state.data.length > 0 || hasResult(query);
+  if (!isHeld && !("document" in globalThis))
     throw new Error("useLiveQuerySuspense has no result on the server; the browser renders the component");
-  if (!hasResult) throw arrivalOf(query);
+  if (!isHeld) throw arrivalOf(query);
   return state;
 }

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { createContext, runInContext } from "node:vm";
 import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ROOT } from "../../support/build.ts";
 import { FakeService } from "../../support/fake-service.ts";
@@ -33,6 +34,36 @@ test("the module is one file that weighs at most 12.6 kB, gzipped; what few need
 
 test("the classic script weighs at most 14.3 kB, gzipped, with everything in it", async () => {
   expect(gzipped(await read("tidewire.global.js"))).toBeLessThanOrEqual(14_300);
+});
+
+test("the core weighs at most 10.0 kB, gzipped, and 9.7 kB with shortened names", async () => {
+  const { outputFiles } = await build({
+    entryPoints: [join(ROOT, "src", "client", "core.ts")],
+    bundle: true,
+    minify: true,
+    write: false,
+    format: "esm",
+    target: "es2022",
+  });
+  expect(gzipped(outputFiles[0]?.text ?? "")).toBeLessThanOrEqual(10_000);
+  expect(gzipped(await read("core.js"))).toBeLessThanOrEqual(9_750);
+});
+
+test("the core imports no part, and nothing later", async () => {
+  const core = await read("core.js");
+  expect(core).not.toMatch(/\bimport\s*\(|(?:^|[;}\s])(?:import|export)[^;"'(]*?from\s*"/);
+  const module: object = await import(join(directory, "core.js"));
+  expect(Object.keys(module).sort()).toEqual([
+    "Client",
+    "Collection",
+    "TidewireError",
+    "avg",
+    "count",
+    "createClient",
+    "max",
+    "min",
+    "sum",
+  ]);
 });
 
 test("the script says what each file weighs", () => {
