@@ -59,7 +59,7 @@ app.listen(Number(PORT), "127.0.0.1", (error) => {
 
 const FASTIFY = `// The backend: it knows which user is logged in, and signs the token that names this user.
 //   node --env-file=.env backend.mjs
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import fastify from "fastify";
@@ -74,11 +74,10 @@ app.get("/token", async (request, reply) => {
 });
 
 const browser = join(dirname(fileURLToPath(import.meta.resolve("tidewire/package.json"))), "dist", "browser");
-const files = {
-  "/": [join("public", "index.html"), "text/html"],
-  "/tidewire/tidewire.js": [join(browser, "tidewire.js"), "text/javascript"],
-  "/tidewire/http-transport.js": [join(browser, "http-transport.js"), "text/javascript"],
-};
+const files = { "/": [join("public", "index.html"), "text/html"] };
+for (const name of await readdir(browser)) {
+  if (name.endsWith(".js")) files[\`/tidewire/\${name}\`] = [join(browser, name), "text/javascript"];
+}
 for (const [path, [file, type]] of Object.entries(files)) {
   app.get(path, async (request, reply) => reply.type(type).send(await readFile(file)));
 }
