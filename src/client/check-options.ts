@@ -13,6 +13,8 @@ const OF_PARTS: Readonly<Record<string, keyof Part>> = {
   persist: "persistence",
   initial: "initial",
   transports: "fallback",
+  fetch: "fallback",
+  upgradeAfterMs: "fallback",
   logger: "warnings",
 };
 

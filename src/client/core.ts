@@ -86,14 +86,6 @@ export interface CoreOptions {
   readonly devtools?: Inspector | undefined;
 }
 
-const DEFAULTS = {
-  connectTimeoutMs: 15_000,
-  silenceMs: 10_000,
-  lingerMs: 1_000,
-  values: "json",
-  random: () => Math.random(),
-} as const;
-
 /**
  * Makes a client. It connects when a query is followed, not before.
  * @throws {TypeError} An option is missing or malformed.
@@ -167,11 +159,16 @@ export class Client<S extends object = Untyped> {
 
   /** @internal */
   constructor(options: CoreOptions, trace: Trace | undefined = options.devtools) {
-    const given = { ...DEFAULTS, ...options };
-    const [values, codec] =
-      typeof given.values === "string" ? [given.values] : [given.values.mode, given.values];
     const url = checkOptions(options);
-    const { WebSocket = (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket } = options; // Node 20 has none
+    const {
+      connectTimeoutMs = 15_000,
+      silenceMs = 10_000,
+      lingerMs = 1_000,
+      random = () => Math.random(),
+      values: encoding = "json",
+      WebSocket = (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket, // Node 20 has none
+    } = options;
+    const [values, codec] = typeof encoding === "string" ? [encoding] : [encoding.mode, encoding];
     const parts: Part = Object.assign({}, ...(options.parts ?? []));
     const choice = parts.fallback?.(WebSocket !== undefined);
     if (!choice && !WebSocket) throw lacksPart("fallback", "a client without `WebSocket`");
@@ -184,10 +181,13 @@ export class Client<S extends object = Untyped> {
     };
     this.#devtools = options.devtools;
     this.#codec = codec;
-    this.#lingerMs = given.lingerMs;
+    this.#lingerMs = lingerMs;
     this.#session = new Session({
-      ...given,
+      ...options,
       ...this.#parts,
+      connectTimeoutMs,
+      silenceMs,
+      random,
       fences: parts.fences?.(),
       values,
       url,

@@ -18,7 +18,7 @@ export async function openLink(
   events: TransportEvents,
 ): Promise<void> {
   let subject = "the option `token` of createClient failed: ";
-  const fail = (cause: unknown) =>
+  const fail = (cause: unknown = new Error("no reason")) =>
     events.closed(BROKEN, subject + (cause instanceof Error ? cause.message : String(cause)), cause);
   const timer = setTimeout(() => fail(new Error("no token arrived in time")), options.connectTimeoutMs);
   try {

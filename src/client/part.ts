@@ -39,6 +39,4 @@ export interface Part {
 
 /** The error of a client that was made without a part that it needs. */
 export const lacksPart = (name: keyof Part, user: string) =>
-  new TypeError(
-    `${user} needs \`${name}\` of "tidewire/client/${name}" in the option \`parts\` of createClient`,
-  );
+  new TypeError(`${user} needs \`${name}\` of "tidewire/client/${name}" in \`parts\` of createClient`);

@@ -54,7 +54,7 @@ export class RequestQueue {
   #isReady = false;
   #burst = burstOf({});
   #perSecond = REQUESTS_PER_SECOND * SHARE;
-  /** The cost of the messages that were sent, less what time has paid for. At most the burst may be owed before a request. */
+  /** The cost of the messages that were sent, reduced by the time that has passed. At most the burst may be owed before a request. */
   #owed = 0;
   #countedAtMs = 0;
   /** The room that is left for early messages; `undefined` while none may be sent. */
@@ -135,7 +135,7 @@ export class RequestQueue {
     }
   }
 
-  /** Time pays. */
+  /** Reduces the cost by the time that has passed. */
   #earn(): void {
     const nowMs = Date.now();
     this.#owed = Math.max(0, this.#owed - ((nowMs - this.#countedAtMs) * this.#perSecond) / 1_000);

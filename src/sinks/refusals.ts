@@ -4,7 +4,7 @@ import { retryDelayMs } from "./retry-schedule.ts";
 import type { SinkRunParts } from "./sink-run-parts.ts";
 import type { Refusal } from "./target.ts";
 
-/** With so many messages parked in a row because of full lanes, the target is taken for one that refuses everything. */
+/** With so many messages parked in a row because of full lanes, the sink assumes that the target refuses everything. */
 const IN_ROW_MAX = 1_000;
 /** Such a target is asked for about so many messages, and then left alone for a while. */
 const PROBES = 16;

@@ -34,8 +34,7 @@ export interface MadeRegistrations {
 }
 
 /**
- * How many documents a user has at most, as a multiple of the places. Somebody who removes a registration may make another
- * at once. But documents that are removed faster than nodes erase them count for the limit of all users.
+ * How many documents a user has at most, as a multiple of the places. A user may replace a removed registration at once. But documents that are removed faster than nodes erase them count for the limit of all users.
  */
 const DOCUMENTS_PER_PLACE = 2;
 

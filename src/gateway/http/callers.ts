@@ -1,5 +1,5 @@
 /**
- * Finds out who makes a plain HTTP request, and charges the request to that user. The messages of connections are charged
+ * Identifies the user of a plain HTTP request, and charges the request to that user. The messages of connections are charged
  * by their inbox. A request that makes no connection is charged here, because a user with many addresses would otherwise
  * have the rate of each of them.
  */

@@ -35,7 +35,7 @@ test("limits.lookupValues: with one membership more, the lookup grants no access
     .toBe("subscribed");
 });
 
-test("limits.lookupBytes: larger memberships than that end the one subscription with an error, and as large ones do not", async () => {
+test("limits.lookupBytes: a set above the limit ends the subscription with an error, and a set at the limit does not", async () => {
   const { service, db, connect } = await startTestService({
     collections: { ...CHAT, open: { rules: [{ name: "all" }] } },
     limits: { lookupBytes: "2KiB" },

@@ -48,8 +48,7 @@ async function live(options: Partial<CoreOptions> = {}) {
 
 /** An application in JavaScript, which no compiler has warned. */
 const untyped = (options: object) => options as Partial<CoreOptions>;
-const names = (part: string) =>
-  new RegExp(`\`${part}\` of "tidewire/client/${part}" in the option \`parts\``);
+const names = (part: string) => new RegExp(`\`${part}\` of "tidewire/client/${part}" in \`parts\``);
 
 test("a query is live, and resumes after a cut, without any part", async () => {
   const { service, query } = await live();
@@ -70,10 +69,23 @@ test("a query is live, and resumes after a cut, without any part", async () => {
   expect(query.getState()).toMatchObject({ status: "live", data: [{ _id: 1 }, { _id: 2 }, { _id: 3 }] });
 });
 
+test("an option that is undefined has its default", async () => {
+  const { service, query } = await live(
+    untyped({ random: undefined, connectTimeoutMs: undefined, silenceMs: undefined, values: undefined }),
+  );
+  expect(query.getState().status).toBe("live");
+  service.socket.drop();
+  await pass(1_000);
+  service.socket.welcome();
+  expect(service.socket.last("subscribe")).toMatchObject({ ticket: "ticket1" });
+});
+
 test.each([
   ["persist", { persist: { store: memoryStore(), scope: "ada" } }, "persistence"],
   ["initial", { initial: { values: "json", results: {} } }, "initial"],
   ["transports", { transports: ["sse"] }, "fallback"],
+  ["fetch", { fetch }, "fallback"],
+  ["upgradeAfterMs", { upgradeAfterMs: 1 }, "fallback"],
   ["logger", { logger: false }, "warnings"],
 ])("the option %s names the part that it needs", (option, options, part) => {
   expect(() => coreClient(untyped(options))).toThrow(names(part));
