@@ -38,7 +38,8 @@ test("with as many refused documents as may wait, one more is parked at once, an
   expect(parked).toMatchObject({ attempts: 1, message: { id: "poison4" } });
   expect(parked?.reason).toMatch(/^HTTP 422; .*too many refused documents/);
   // The refused documents that wait keep their place in the schedule.
-  expect(await stateOf()).toMatchObject({ spooledMessages: LANES, trouble: null, position: at(6) });
+  const waiting = { spooledMessages: LANES, trouble: null, position: at(6) };
+  await expect.poll(stateOf, PATIENCE).toMatchObject(waiting);
   run.abandon();
 });
 
@@ -51,6 +52,6 @@ test("a target that refuses everything is asked less often, and few messages are
   isBroken = false;
   await expect.poll(stateOf, PATIENCE).toMatchObject({ spooledMessages: 0, trouble: null });
   expect(accepted.length).toBeGreaterThan(1_500);
-  expect((await stateOf())?.parked).toBe(count - accepted.length);
+  await expect.poll(async () => (await stateOf())?.parked, PATIENCE).toBe(count - accepted.length);
   run.abandon();
 });
