@@ -18,8 +18,8 @@ const outdir =
 const entry = join(root, "src", "client", "client.ts");
 /** Members of classes that no application sees, and that no message contains. Their names are shortened. */
 const INTERNAL = `
-  abandoned accepted acquire advance answered askAll asked attempted companion drop forget greeting
-  hasEnded hasToken heard isCurrent isDraining isReady isServed isUsed lacksWebSocket lastError later lay listen
+  abandoned accepted acquire advance answered askAll asked attempted drop forget greeting
+  hasEnded hasToken heard isCurrent isDraining isReady isUsed lacksWebSocket lastError later lay listen
   momentWithin nextDelayMs note ownError passed pauseMs prune refusals renewed restore resumeFailed resumePoint
   resumed resuming rightsMoved serves startOver stateOf take takenOver trace unheard unusedStateOf
   upgradeMs views waitAtLeast wasEarly watchers welcomed withNewToken

@@ -39,6 +39,9 @@ export class UserRates {
 
 /** The rates of all users of the process. */
 export const userRates = new UserRates();
+/** The rates of all users of the process for refreshes that change rights. */
+export const userRefreshRates = new UserRates();
+
 /** The refusal of a request that exceeds the rate of its user. */
 export interface UserRefusal {
   readonly text: string;
@@ -64,6 +67,3 @@ export function chargeUser(
   const text = `more than ${amount(value, "request")} a second of this user: slow down`;
   return { text, details: { limit, value }, retryAfterMs };
 }
-
-/** The rates of all users of the process for refreshes that change rights. */
-export const userRefreshRates = new UserRates();
